@@ -1,0 +1,108 @@
+//! `cargo x test`: everything that must hold before a commit, on a clean checkout and without set-up.
+//!
+//! Order: format, clippy, tidy, build of the binary, every test, documentation tests, a few seconds of every
+//! fuzzer. A failed step does not hide the later ones. The last line is `N passed, M failed`: the tests and
+//! fuzz targets that really ran, plus one failure for each failed check.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::command;
+use crate::counts::{self, Counts};
+use crate::{fuzz, tidy};
+
+/// Runs every step; true when nothing failed.
+pub(crate) fn run(root: &Path) -> bool {
+    let begun = Instant::now();
+    let mut sum = Counts::default();
+
+    install_missing();
+    check(&mut sum, "format", || cargo(root, &["fmt", "--all", "--check"]));
+    check(&mut sum, "clippy", || {
+        cargo(root, &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+    });
+    check(&mut sum, "tidy", || tidy::run(root));
+    let built =
+        check(&mut sum, "build", || cargo(root, &["build", "--package", "control", "--bin", "pinion"]));
+    if built {
+        tests(root, &mut sum);
+        doc_tests(root, &mut sum);
+        title("fuzz");
+        fuzz::run(root, &mut sum);
+    }
+
+    println!("\nin {} s", begun.elapsed().as_secs());
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    sum.failed == 0
+}
+
+/// A check has no count of its own: it only shows in the sum when it fails.
+fn check(sum: &mut Counts, name: &str, step: impl FnOnce() -> bool) -> bool {
+    title(name);
+    let ok = step();
+    if !ok {
+        println!("{name}: FAILED");
+        *sum += Counts::one(false);
+    }
+    ok
+}
+
+fn title(name: &str) {
+    println!("\n== {name}");
+}
+
+fn cargo(root: &Path, args: &[&str]) -> bool {
+    command::succeeds(command::cargo(root).args(args))
+}
+
+/// All tests of the workspace: with nextest where it is installed (a process per test), else with cargo's own
+/// runner; the tests are the same.
+fn tests(root: &Path, sum: &mut Counts) {
+    title("tests");
+    let nextest = command::answers(command::cargo(root).args(["nextest", "--version"]));
+    if nextest {
+        let finished = command::shown(command::cargo(root).args([
+            "nextest",
+            "run",
+            "--workspace",
+            "--no-fail-fast",
+            "--status-level",
+            "slow",
+            "--final-status-level",
+            "fail",
+        ]));
+        sum.add_run(finished.ok, counts::of_nextest(&finished.output));
+    } else {
+        println!("cargo-nextest is not installed: using cargo's own runner");
+        let finished = command::shown(command::cargo(root).args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--no-fail-fast",
+        ]));
+        sum.add_run(finished.ok, counts::of_libtest(&finished.output));
+    }
+}
+
+fn doc_tests(root: &Path, sum: &mut Counts) {
+    title("documentation tests");
+    let finished = command::shown(command::cargo(root).args(["test", "--workspace", "--doc", "--quiet"]));
+    sum.add_run(finished.ok, counts::of_libtest(&finished.output));
+}
+
+/// The tests drive the proxy with curl too. Where it is missing, root gets it from the distribution; without
+/// it those tests fail, they are never skipped.
+fn install_missing() {
+    if command::answers(Command::new("curl").arg("--version")) {
+        return;
+    }
+    println!("curl is missing: asking apt-get for it");
+    let installed = command::answers(Command::new("apt-get").args(["update", "-qq"]))
+        && command::answers(Command::new("apt-get").args(["install", "-y", "-qq", "curl"]));
+    if !installed {
+        println!("curl could not be installed: the tests that need it will fail");
+    }
+}
