@@ -1,0 +1,266 @@
+//! The real `pinion` binary as a child process: started on free ports, watched, and ended by its id.
+//!
+//! Used by every test through `Settings::start`. Its output is kept and shown when the test fails.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::Client;
+use crate::files::Folder;
+use crate::settings::Settings;
+use crate::wait;
+
+/// A running proxy.
+pub struct Pinion {
+    child: Child,
+    log: Log,
+    addrs: Vec<SocketAddr>,
+    file: PathBuf,
+    _folder: Folder,
+}
+
+/// What a process has written so far.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+/// Where the binary is: `PINION_BIN`, or beside the folder of the test binary.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("PINION_BIN") {
+        return path.into();
+    }
+    let own = std::env::current_exe().expect("a running program knows its file");
+    let target = own.parent().and_then(Path::parent).expect("tests live in target/*/deps");
+    let path = target.join("pinion");
+    assert!(path.exists(), "{} is missing: cargo build --package control", path.display());
+    path
+}
+
+/// A finished run of the binary, for commands that end by themselves.
+pub struct Output {
+    /// Exit code.
+    pub code: Option<i32>,
+    /// Standard output and error, one after the other.
+    pub text: String,
+}
+
+/// Runs the binary with `args` until it ends by itself.
+pub fn run(args: &[&str]) -> Output {
+    let mut child = quiet(Command::new(binary()).args(args)).spawn().expect("the binary can be started");
+    let log = Log::default();
+    let readers = log.follow(&mut child);
+    let status = wait_for_exit(&mut child, wait::PATIENCE, &log);
+    for reader in readers {
+        let _ = reader.join();
+    }
+    Output { code: status.code(), text: log.text() }
+}
+
+impl Pinion {
+    /// Starts the proxy with a configuration file and waits until it accepts.
+    pub(crate) fn start(settings: &Settings) -> Pinion {
+        let folder = Folder::new();
+        let file = folder.write("pinion.toml", settings.toml());
+        let mut command = match settings.open_files_max() {
+            None => Command::new(binary()),
+            Some(count) => limited(count),
+        };
+        command.args(["serve", "--config"]).arg(&file);
+        Pinion::spawn(command, settings.listener_count(), file, folder)
+    }
+
+    /// Starts the binary with flags instead of a file, and waits until `listeners` of them accept.
+    pub fn start_with(args: &[&str], listeners: usize) -> Pinion {
+        let mut command = Command::new(binary());
+        command.args(args);
+        Pinion::spawn(command, listeners, PathBuf::new(), Folder::new())
+    }
+
+    fn spawn(mut command: Command, listeners: usize, file: PathBuf, folder: Folder) -> Pinion {
+        let mut child = quiet(&mut command).spawn().expect("the binary can be started");
+        let log = Log::default();
+        log.follow(&mut child);
+        let mut pinion = Pinion { child, log, addrs: Vec::new(), file, _folder: folder };
+        pinion.addrs = wait::some("the start screen with every listener", || {
+            if let Ok(Some(status)) = pinion.child.try_wait() {
+                panic!("pinion ended with {status} instead of starting:\n{}", pinion.log());
+            }
+            let addrs = listening(&pinion.log());
+            (addrs.len() >= listeners).then_some(addrs)
+        });
+        pinion
+    }
+
+    /// The first listener.
+    pub fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
+    /// All listeners, in the order of the configuration.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// A new client connection.
+    pub fn client(&self) -> Client {
+        Client::connect(self.addr())
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Waits until it has written `text`.
+    pub fn wait_log(&self, text: &str) {
+        wait::until(&format!("{text:?} in the log"), || self.log().contains(text));
+    }
+
+    /// Replaces the configuration file.
+    pub fn write_config(&self, text: &str) {
+        fs::write(&self.file, text).expect("the configuration file can be written");
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("a child of ours takes signals");
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn pid(&self) -> Pid {
+        let raw = i32::try_from(self.child.id()).expect("process ids fit 31 bits");
+        Pid::from_raw(raw).expect("a process id is not 0")
+    }
+
+    /// True while the process runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until the process ends by itself.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        wait_for_exit(&mut self.child, wait::PATIENCE, &self.log)
+    }
+
+    /// How many descriptors it has open.
+    pub fn open_files(&self) -> usize {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.id()));
+        entries.map(Iterator::count).unwrap_or_default()
+    }
+
+    /// How many of its descriptors are sockets.
+    pub fn open_sockets(&self) -> usize {
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", self.id())) else { return 0 };
+        let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    }
+
+    /// Memory that it holds, its share of common pages included, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id())).expect("a child of ours");
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("smaps_rollup has a Pss line");
+        line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("Pss is a number of KiB")
+    }
+
+    /// Processor time of all its threads so far.
+    pub fn processor_time(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).expect("a child of ours");
+        let times = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+        times.filter_map(|text| text.split_whitespace().next()?.parse().ok()).map(Duration::from_nanos).sum()
+    }
+}
+
+impl Drop for Pinion {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- pinion wrote:\n{}---", self.log());
+        }
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn follow(&self, child: &mut Child) -> Vec<thread::JoinHandle<()>> {
+        let out = child.stdout.take().map(|stream| self.keep(stream));
+        let err = child.stderr.take().map(|stream| self.keep(stream));
+        out.into_iter().chain(err).collect()
+    }
+
+    fn keep<S: Read + Send + 'static>(&self, stream: S) -> thread::JoinHandle<()> {
+        let log = self.clone();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(stream);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let text = String::from_utf8_lossy(&line);
+                log.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+                line.clear();
+            }
+        })
+    }
+}
+
+/// The addresses on the start screen's lines about listeners.
+fn listening(log: &str) -> Vec<SocketAddr> {
+    let lines = log.lines().filter(|line| line.to_ascii_lowercase().contains("listen"));
+    let words = lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || "\",/[]()".contains(c)));
+    words.filter_map(|word| word.parse().ok()).filter(|addr: &SocketAddr| addr.port() != 0).collect()
+}
+
+fn quiet(command: &mut Command) -> &mut Command {
+    // What the developer's own environment says must not change what a test sees.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("PINION_") || name.starts_with("PROXY_") || name == "LOG_LEVEL" {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
+}
+
+/// The binary, started by a shell that lowers its limit of open files first.
+fn limited(open_files: u32) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {open_files} && exec \"$0\" \"$@\"")]).arg(binary());
+    shell
+}
+
+fn wait_for_exit(child: &mut Child, patience: Duration, log: &Log) -> ExitStatus {
+    let exited = |child: &mut Child| child.try_wait().ok().flatten();
+    let mut status = None;
+    let begun = std::time::Instant::now();
+    while status.is_none() && begun.elapsed() < patience {
+        status = exited(child);
+        thread::park_timeout(Duration::from_millis(2));
+    }
+    status.unwrap_or_else(|| {
+        let _ = child.kill();
+        panic!("the process did not end in {patience:?}; it wrote:\n{}", log.text())
+    })
+}
