@@ -1,0 +1,89 @@
+//! What changed between two models, setting by setting, and which of it needs a restart. Called by the control
+//! plane before it publishes, for the log and the audit trail.
+
+use std::collections::BTreeMap;
+
+use crate::model::Model;
+
+/// One setting that differs. A missing side means that the setting is off or absent there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Key path, such as `route[0].backends[1].url`.
+    pub key: String,
+    /// Value before, in its TOML spelling.
+    pub before: Option<String>,
+    /// Value after.
+    pub after: Option<String>,
+}
+
+impl Change {
+    /// Whether the running process keeps the old value until it is restarted: sockets, cores and the log
+    /// are set up once.
+    pub fn needs_restart(&self) -> bool {
+        RESTART_KEYS.iter().any(|key| self.key == *key)
+    }
+}
+
+/// Settings that are read once, at start.
+const RESTART_KEYS: [&str; 11] = [
+    "logging.destination",
+    "logging.format",
+    "logging.level",
+    "server.backlog",
+    "server.busy_poll_us",
+    "server.congestion_control",
+    "server.cores",
+    "server.listen",
+    "server.runtime",
+    "server.tcp_keepalive_ms",
+    "server.tcp_user_timeout_ms",
+];
+
+/// The settings that differ, in the order of their keys.
+pub fn diff(before: &Model, after: &Model) -> Vec<Change> {
+    let mut sides: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
+    for (key, value) in before.settings() {
+        sides.entry(key).or_default().0 = Some(value);
+    }
+    for (key, value) in after.settings() {
+        sides.entry(key).or_default().1 = Some(value);
+    }
+    let changed = sides.into_iter().filter(|(_, (before, after))| before != after);
+    changed.map(|(key, (before, after))| Change { key, before, after }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::ProxyConfig;
+
+    #[test]
+    fn only_what_differs_is_named() {
+        let one = ProxyConfig::builder().target("http://a:1").build().expect("valid");
+        let two = ProxyConfig::builder().target("http://a:1").target("http://b:2").port(81);
+        let two = two.build().expect("valid");
+        assert_eq!(diff(one.model(), one.model()), []);
+        let changes = diff(one.model(), two.model());
+        let keys: Vec<(&str, bool)> = changes.iter().map(|c| (c.key.as_str(), c.needs_restart())).collect();
+        let expected = [
+            ("route[0].backends[1].id", false),
+            ("route[0].backends[1].url", false),
+            ("server.listen", true),
+        ];
+        assert_eq!(keys, expected);
+        assert_eq!(changes[1].before, None);
+        assert_eq!(changes[1].after.as_deref(), Some("\"http://b:2\""));
+    }
+
+    #[test]
+    fn every_restart_key_is_a_setting() {
+        let draft = ProxyConfig::from_json(
+            r#"{"server": {"congestionControl": "bbr", "tcpKeepaliveMs": 60000, "tcpUserTimeoutMs": 5000},
+                "route": [{"vHost": "*", "backends": [{"url": "http://a:1"}]}]}"#,
+        );
+        let settings = draft.expect("valid").model().settings();
+        for key in RESTART_KEYS {
+            assert!(settings.iter().any(|(name, _)| name == key), "{key}");
+        }
+    }
+}

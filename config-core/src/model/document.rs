@@ -1,0 +1,192 @@
+//! A model as a document: the same tables and keys that a file has, every default filled in.
+//!
+//! Used by `ProxyConfig::to_json`, `pinion check --dump`, `diff` and the registry hash, so that none of them
+//! can forget a setting that the others show.
+
+use super::{Backend, Location, Model, Route};
+use crate::origin::Origin;
+use crate::raw::{Node, Table, Value};
+
+impl Model {
+    /// Every setting with its value, flat: `("server.max_connections", "10000")`, in the order of the keys.
+    /// Values are in their TOML spelling; a setting that is off and has no spelling for it is left out.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let mut settings = Vec::new();
+        flatten("", &self.document(), &mut settings);
+        settings
+    }
+
+    /// The document of this model.
+    pub(crate) fn document(&self) -> Table {
+        let mut root = Table::default();
+        put_table(&mut root, "server", self.server_table());
+        put_table(&mut root, "limits", self.limits_table());
+        put_table(&mut root, "timeouts", self.timeouts_table());
+        put_table(&mut root, "pool", self.pool_table());
+        put_table(&mut root, "shutdown", self.shutdown_table());
+        put_table(&mut root, "logging", self.logging_table());
+        put_table(&mut root, "websocket", self.websocket_table());
+        let mut admin = Table::default();
+        put_text(&mut admin, "listen", "off");
+        put_table(&mut root, "admin", admin);
+        put_list(&mut root, "route", vec![Value::Table(self.route.document())]);
+        root
+    }
+
+    fn server_table(&self) -> Table {
+        let server = &self.server;
+        let mut table = Table::default();
+        let texts = |items: Vec<String>| items.into_iter().map(Value::Text).collect();
+        put_list(&mut table, "listen", texts(server.listen.iter().map(ToString::to_string).collect()));
+        put_number(&mut table, "max_connections", server.max_connections);
+        put_number(&mut table, "idle_timeout_ms", server.idle_timeout_ms);
+        put_text(&mut table, "cores", &server.cores.to_string());
+        put_text(&mut table, "runtime", server.runtime.as_str());
+        put_number(&mut table, "busy_poll_us", server.busy_poll_us);
+        let trusted = server.trusted_proxies.iter().map(ToString::to_string).collect();
+        put_list(&mut table, "trusted_proxies", texts(trusted));
+        put_number(&mut table, "backlog", server.backlog);
+        put_optional(&mut table, "tcp_keepalive_ms", server.tcp_keepalive_ms);
+        put_optional(&mut table, "tcp_user_timeout_ms", server.tcp_user_timeout_ms);
+        if let Some(name) = &server.congestion_control {
+            put_text(&mut table, "congestion_control", name);
+        }
+        table
+    }
+
+    fn limits_table(&self) -> Table {
+        let limits = &self.limits;
+        let mut table = Table::default();
+        put_number(&mut table, "request_line_bytes_max", limits.request_line_bytes_max);
+        put_number(&mut table, "head_bytes_max", limits.head_bytes_max);
+        put_number(&mut table, "fields_max", limits.fields_max);
+        put_optional(&mut table, "body_bytes_max", limits.body_bytes_max);
+        put_number(&mut table, "chunk_extension_bytes_max", limits.chunk_extension_bytes_max);
+        put_text(&mut table, "encoded_slash", limits.encoded_slash.as_str());
+        put_text(&mut table, "encoded_nul", limits.encoded_nul.as_str());
+        put_number(&mut table, "high_water_bytes", limits.high_water_bytes);
+        put_number(&mut table, "low_water_bytes", limits.low_water_bytes);
+        table
+    }
+
+    fn timeouts_table(&self) -> Table {
+        let timeouts = &self.timeouts;
+        let mut table = Table::default();
+        put_number(&mut table, "request_head_ms", timeouts.request_head_ms);
+        let pace = timeouts.request_head_bytes_per_second_min;
+        put_number(&mut table, "request_head_bytes_per_second_min", pace);
+        put_number(&mut table, "connect_ms", timeouts.connect_ms);
+        put_number(&mut table, "first_byte_ms", timeouts.first_byte_ms);
+        put_number(&mut table, "body_progress_ms", timeouts.body_progress_ms);
+        put_number(&mut table, "write_stall_ms", timeouts.write_stall_ms);
+        put_number(&mut table, "websocket_idle_ms", timeouts.websocket_idle_ms);
+        table
+    }
+
+    fn pool_table(&self) -> Table {
+        let mut table = Table::default();
+        put_number(&mut table, "min_size", self.pool.min_size);
+        put_number(&mut table, "max_size", self.pool.max_size);
+        put_number(&mut table, "idle_timeout_ms", self.pool.idle_timeout_ms);
+        table
+    }
+
+    fn shutdown_table(&self) -> Table {
+        let mut table = Table::default();
+        put_number(&mut table, "timeout_ms", self.shutdown.timeout_ms);
+        put_optional(&mut table, "drain_per_second", self.shutdown.drain_per_second);
+        table
+    }
+
+    fn logging_table(&self) -> Table {
+        let mut table = Table::default();
+        put_text(&mut table, "level", self.logging.level.as_str());
+        put_text(&mut table, "format", self.logging.format.as_str());
+        put_text(&mut table, "destination", self.logging.destination.as_str());
+        table
+    }
+
+    fn websocket_table(&self) -> Table {
+        let mut table = Table::default();
+        put_optional(&mut table, "message_bytes_max", self.websocket.message_bytes_max);
+        table
+    }
+}
+
+impl Route {
+    /// The document of one route: what the registry hash covers.
+    pub(crate) fn document(&self) -> Table {
+        let mut table = Table::default();
+        put_text(&mut table, "id", self.id.as_str());
+        put_text(&mut table, "vhost", &self.vhost);
+        put_text(&mut table, "strategy", self.upstream.strategy.as_str());
+        put_number(&mut table, "retries", self.retries);
+        let backends = self.upstream.backends.iter().map(|backend| Value::Table(backend.document()));
+        put_list(&mut table, "backends", backends.collect());
+        table
+    }
+}
+
+impl Backend {
+    fn document(&self) -> Table {
+        let mut table = Table::default();
+        put_text(&mut table, "id", self.id.as_str());
+        put_text(&mut table, "url", &self.url);
+        debug_assert!(
+            matches!(self.location, Location::Unix { .. }) == self.url.starts_with("unix:"),
+            "the URL says all that the location does"
+        );
+        table
+    }
+}
+
+fn flatten(prefix: &str, table: &Table, settings: &mut Vec<(String, String)>) {
+    for (key, entry) in table.entries() {
+        let path = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+        flatten_value(&path, &entry.node.value, settings);
+    }
+}
+
+fn flatten_value(path: &str, value: &Value, settings: &mut Vec<(String, String)>) {
+    match value {
+        Value::Table(inner) => flatten(path, inner, settings),
+        Value::Array(items) if items.iter().any(|node| matches!(node.value, Value::Table(_))) => {
+            for (index, node) in items.iter().enumerate() {
+                flatten_value(&format!("{path}[{index}]"), &node.value, settings);
+            }
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|node| node.value.describe()).collect();
+            settings.push((path.to_owned(), format!("[{}]", items.join(", "))));
+        }
+        scalar => settings.push((path.to_owned(), scalar.describe())),
+    }
+}
+
+fn put(table: &mut Table, key: &str, value: Value) {
+    table.set(key, Node { value, origin: Origin::Program, loose: false });
+}
+
+fn put_table(table: &mut Table, key: &str, inner: Table) {
+    put(table, key, Value::Table(inner));
+}
+
+fn put_text(table: &mut Table, key: &str, text: &str) {
+    put(table, key, Value::Text(text.to_owned()));
+}
+
+fn put_number(table: &mut Table, key: &str, number: impl Into<u64>) {
+    let number = i64::try_from(number.into()).expect("validation bounds every number below 2^63");
+    put(table, key, Value::Integer(number));
+}
+
+fn put_optional(table: &mut Table, key: &str, number: Option<impl Into<u64>>) {
+    if let Some(number) = number {
+        put_number(table, key, number);
+    }
+}
+
+fn put_list(table: &mut Table, key: &str, items: Vec<Value>) {
+    let items = items.into_iter().map(|value| Node { value, origin: Origin::Program, loose: false });
+    put(table, key, Value::Array(items.collect()));
+}

@@ -1,0 +1,102 @@
+//! An upstream and its backends, and the pool of idle connections to each.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::ids::{BackendId, UpstreamId};
+
+/// A group of backends that can stand in for one another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Stable id.
+    pub id: UpstreamId,
+    /// How a backend is chosen.
+    pub strategy: Strategy,
+    /// The backends; never empty, no id twice.
+    pub backends: Vec<Backend>,
+}
+
+/// How a backend is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Each in turn.
+    RoundRobin,
+}
+
+impl Strategy {
+    /// The spelling in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+        }
+    }
+}
+
+/// One backend, as its URL says.
+///
+/// The path of the URL is put before the path of every request (`http://b:1/api` + `/users` →
+/// `/api/users`); the request path `/` alone becomes the URL's path exactly as written, so that
+/// `ws://b:1/ws` answers at `/ws` and not at `/ws/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Given, or derived from the URL.
+    pub id: BackendId,
+    /// The URL in its canonical spelling.
+    pub url: String,
+    /// What the URL's scheme promises; both are HTTP/1.1 on the wire.
+    pub scheme: Scheme,
+    /// Where to connect to.
+    pub location: Location,
+    /// What to put before request paths: empty, or starting and not ending with `/`.
+    pub path_prefix: String,
+    /// What the request path `/` becomes; `/` where there is no prefix.
+    pub root_path: String,
+}
+
+/// Scheme of a backend's URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http://` and `unix:`.
+    Http,
+    /// `ws://`.
+    Ws,
+}
+
+/// Where to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// TCP. Names are resolved by the engine.
+    Tcp {
+        /// A lower-case name in ASCII form, or an address (IPv6 without brackets).
+        host: String,
+        /// The port, never 0.
+        port: u16,
+    },
+    /// A unix socket, by absolute path.
+    Unix {
+        /// Path of the socket, short enough for `sockaddr_un`.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for Location {
+    /// `host:port`, `[v6]:port` or `unix:path`: what goes into log lines, and what `Host` would be.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix { path } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Idle connections to one backend, kept by one core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Idle connections that stay open past `idle_timeout_ms`.
+    pub min_size: u32,
+    /// Most idle connections; more are closed as they come back.
+    pub max_size: u32,
+    /// How long a connection may be idle.
+    pub idle_timeout_ms: u64,
+}
