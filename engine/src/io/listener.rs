@@ -1,0 +1,123 @@
+//! Listening sockets. Every core opens its own on the same address (`SO_REUSEPORT`), so that cores share nothing.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::task::Poll;
+
+use socket2::{Domain, Socket as Socket2, Type};
+
+use super::ring::ring::with_core;
+use super::ring::slab::Key;
+use super::ring::socket::Socket;
+use super::stream::{Stream, TcpOptions, TcpStream};
+
+/// A bound, listening socket that is not yet part of a core: opened by whoever starts the cores, so that a bad address
+/// is known before anything runs.
+#[derive(Debug)]
+pub struct Bound {
+    socket: OwnedFd,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Binds and listens with `SO_REUSEPORT`. Port 0 picks a free one, see [`Bound::address`].
+    ///
+    /// # Errors
+    /// As the kernel reports: address in use, not ours, not permitted, unknown congestion control.
+    pub fn listen(address: SocketAddr, backlog: u32, options: &TcpOptions) -> io::Result<Bound> {
+        let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        options.apply(&socket)?;
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        let address = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))?;
+        Ok(Bound { socket: socket.into(), address })
+    }
+
+    /// The address, with the port that was picked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A listening socket of this core.
+pub struct TcpListener {
+    key: Key,
+}
+
+impl TcpListener {
+    /// Makes a bound socket part of this core. It does not accept until asked.
+    ///
+    /// # Panics
+    /// On a thread that is not a core.
+    pub fn adopt(bound: Bound) -> TcpListener {
+        let fd = bound.socket.into_raw_fd();
+        let key = with_core(|core| core.sockets.borrow_mut().insert(Socket::new(fd)));
+        TcpListener { key: key.expect("listeners are adopted on a core") }
+    }
+
+    /// The next connection. Arms the accept, which stays armed and accepts ahead, until [`TcpListener::pause`].
+    ///
+    /// # Errors
+    /// As the kernel reports; `EMFILE` and `ENFILE` (out of descriptors) pass when some are closed: wait, then go on.
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        poll_fn(|_| self.poll_accept()).await
+    }
+
+    fn poll_accept(&self) -> Poll<io::Result<Accepted>> {
+        let next = with_core(|core| {
+            let current = core.tasks.current();
+            let mut sockets = core.sockets.borrow_mut();
+            let socket = sockets.get_mut(self.key)?;
+            socket.reader = current;
+            let next = socket.take_accepted();
+            drop(sockets);
+            if next.is_none() {
+                core.start_accept(self.key);
+            }
+            next
+        });
+        match next.flatten() {
+            // SAFETY: the kernel has just handed us this descriptor, and nobody else knows it.
+            Some(Ok(fd)) => Poll::Ready(Ok(Accepted { socket: unsafe { OwnedFd::from_raw_fd(fd) } })),
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Stops accepting until [`TcpListener::accept`] is called again: new connections wait in the backlog. Those that
+    /// the kernel had accepted already are still handed out.
+    pub fn pause(&self) {
+        with_core(|core| core.stop_accept(self.key));
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        with_core(|core| core.close(self.key));
+    }
+}
+
+/// A connection that was accepted and belongs to no core yet: it can be sent to another one.
+#[derive(Debug)]
+pub struct Accepted {
+    socket: OwnedFd,
+}
+
+impl Accepted {
+    /// Makes the connection part of the core that this thread is, and starts to receive.
+    ///
+    /// # Panics
+    /// On a thread that is not a core.
+    pub fn into_stream(self) -> TcpStream {
+        let stream = Stream::adopt(self.socket.into_raw_fd());
+        stream.start_receiving();
+        TcpStream::from_stream(stream)
+    }
+}

@@ -1,0 +1,411 @@
+//! The memory that bytes travel in: two groups of buffers that the kernel fills, a pool of heap buffers that we
+//! fill, and [`Lease`], the one shared view onto either.
+//!
+//! Receives are matched to buffers by the kernel when data arrives, so an idle connection holds none. Two groups:
+//! small ones for heads and frames, large ones for bodies that have proved long. Of each group only a *window* is
+//! on offer to the kernel, and the most recently returned buffer is offered first: a quiet core works in a few
+//! cache-warm pages however many buffers it owns. Running dry (`ENOBUFS`) doubles the window.
+//!
+//! Who calls it: `ring.rs` offers buffers and turns completions into leases; everybody above holds leases.
+//! What must hold: a buffer is on offer, or leased, or free, never two of them; its count of leases says which.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::Submitter;
+use io_uring::types::BufRingEntry;
+
+use super::ring::with_core;
+
+/// Home of a lease onto static bytes: nothing to give back.
+const STATIC: u32 = u32::MAX;
+/// Homes from here on are slots of the heap pool.
+const HEAP_BASE: u32 = 1 << 20;
+/// Heap buffers kept for reuse, per core; more than that go back to the allocator.
+const HEAP_SPARE_MAX: usize = 256;
+/// A spare heap buffer keeps at most this capacity, so that one large body does not pin memory for good.
+const HEAP_SPARE_CAPACITY_MAX: usize = 16 * 1024;
+/// A fresh heap buffer starts with room for a usual forwarded head and a small body.
+const HEAP_CAPACITY: usize = 2 * 1024;
+
+/// Which of the two groups the kernel shall take a buffer from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Size {
+    Small,
+    Large,
+}
+
+/// Count, size and starting window of one group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupPlan {
+    /// A power of two, at most 32,768 (kernel limit).
+    pub(crate) count: u16,
+    pub(crate) bytes_each: u32,
+    /// Buffers on offer at first.
+    pub(crate) window: u16,
+}
+
+/// Read-only view onto bytes in a buffer of this core; cheap to clone and to split. Dropping the last view of a
+/// buffer gives the buffer back. Bound to the core that made it.
+pub struct Lease {
+    start: NonNull<u8>,
+    len: u32,
+    home: u32,
+    /// Neither `Send` nor `Sync`: the counts are plain cells of one thread.
+    not_send: PhantomData<*const u8>,
+}
+
+impl Lease {
+    /// A view onto bytes that live for ever.
+    pub fn from_static(bytes: &'static [u8]) -> Lease {
+        Lease::new(NonNull::from(bytes).cast(), bytes.len() as u32, STATIC)
+    }
+
+    fn new(start: NonNull<u8>, len: u32, home: u32) -> Lease {
+        Lease { start, len, home, not_send: PhantomData }
+    }
+
+    /// Splits at `at` (clamped to the length): returns the front, keeps the rest.
+    pub fn split_to(&mut self, at: usize) -> Lease {
+        let mut front = self.clone();
+        front.truncate(at);
+        self.advance(at);
+        front
+    }
+
+    /// Drops the first `count` bytes (at most all) from the view.
+    pub fn advance(&mut self, count: usize) {
+        let count = count.min(self.len as usize);
+        // SAFETY: `count` is at most the length of the view, so the pointer stays inside or one past the same
+        // allocation, which outlives the view.
+        self.start = unsafe { self.start.add(count) };
+        self.len -= count as u32;
+    }
+
+    /// Keeps the first `len` bytes (no effect if there are fewer).
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len as u32);
+    }
+}
+
+impl Deref for Lease {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: a lease is only made over `len` initialised bytes (zeroed at allocation, then filled by the kernel
+        // or by us), and its buffer is not written again until the count of leases is back to zero.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len as usize) }
+    }
+}
+
+impl Clone for Lease {
+    #[inline]
+    fn clone(&self) -> Lease {
+        if self.home != STATIC {
+            with_core(|core| core.buffers.retain(self.home));
+        }
+        Lease::new(self.start, self.len, self.home)
+    }
+}
+
+impl Drop for Lease {
+    #[inline]
+    fn drop(&mut self) {
+        if self.home != STATIC {
+            with_core(|core| core.buffers.release(self.home));
+        }
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lease({} bytes)", self.len)
+    }
+}
+
+/// Takes a cleared buffer from the core's pool, to be written and then frozen into a [`Lease`] with [`freeze`].
+pub fn take_buf() -> Vec<u8> {
+    with_core(|core| core.buffers.heap.borrow_mut().spare.pop()).flatten().unwrap_or_else(|| Vec::with_capacity(HEAP_CAPACITY))
+}
+
+/// Returns a buffer that was taken and not frozen.
+pub fn return_buf(buf: Vec<u8>) {
+    with_core(|core| core.buffers.heap.borrow_mut().keep(buf));
+}
+
+/// Makes written bytes a [`Lease`]. The bytes are not copied. An empty buffer goes straight back to the pool.
+///
+/// # Panics
+/// When called on a thread that is not a core, or with 4 GiB or more.
+pub fn freeze(mut buf: Vec<u8>) -> Lease {
+    if buf.is_empty() {
+        return_buf(buf);
+        return Lease::from_static(b"");
+    }
+    let len = u32::try_from(buf.len()).expect("a buffer stays below 4 GiB: its producers are capped");
+    let start = NonNull::new(buf.as_mut_ptr()).expect("a Vec's pointer is never null");
+    let home = with_core(|core| core.buffers.heap.borrow_mut().adopt(buf)).expect("leases are made on a core");
+    Lease::new(start, len, home)
+}
+
+/// All buffers of one core.
+pub(crate) struct Buffers {
+    small: Group,
+    large: Group,
+    heap: RefCell<Heap>,
+}
+
+impl Buffers {
+    /// Allocates both groups and registers them with the ring as groups 0 and 1.
+    pub(crate) fn register(submitter: &Submitter<'_>, small: GroupPlan, large: GroupPlan) -> io::Result<Buffers> {
+        Ok(Buffers {
+            small: Group::register(submitter, 0, small)?,
+            large: Group::register(submitter, u32::from(small.count), large)?,
+            heap: RefCell::new(Heap { slots: Vec::new(), free: Vec::new(), spare: Vec::new() }),
+        })
+    }
+
+    /// The kernel filled buffer `id` of a group with `len` bytes. Under pressure the bytes move to the heap, so that
+    /// connections which hold on to leases can never use up what the others receive into.
+    pub(crate) fn filled(&self, size: Size, id: u16, len: u32) -> Lease {
+        let group = self.group(size);
+        group.offered.set(group.offered.get() - 1);
+        let slot = &group.leases[id as usize];
+        debug_assert_eq!(slot.get(), 0, "a buffer on offer has no lease");
+        slot.set(1);
+        let lease = Lease::new(group.buffer(id), len.min(group.plan.bytes_each), group.first_home + u32::from(id));
+        if !group.scarce() {
+            return lease;
+        }
+        let mut copy = Vec::with_capacity(lease.len());
+        copy.extend_from_slice(&lease);
+        let start = NonNull::new(copy.as_mut_ptr()).expect("a Vec's pointer is never null");
+        let home = self.heap.borrow_mut().adopt(copy);
+        drop_home(self, lease, start, home)
+    }
+
+    /// Offers free buffers up to each group's window; the kernel sees them at once.
+    pub(crate) fn offer(&self) {
+        self.small.offer();
+        self.large.offer();
+    }
+
+    /// A receive found its group empty: from now on more are on offer.
+    pub(crate) fn widen(&self, size: Size) {
+        let group = self.group(size);
+        let window = group.window.get().saturating_mul(2).min(group.plan.count);
+        group.window.set(window);
+    }
+
+    /// Whether a receive from this group would find a buffer.
+    pub(crate) fn any_on_offer(&self, size: Size) -> bool {
+        self.group(size).offered.get() > 0
+    }
+
+    pub(crate) fn bytes_each(&self, size: Size) -> u32 {
+        self.group(size).plan.bytes_each
+    }
+
+    /// Buffers that somebody holds a lease on (both groups and the heap).
+    pub(crate) fn leased(&self) -> usize {
+        let heap = self.heap.borrow();
+        self.small.leased() + self.large.leased() + (heap.slots.len() - heap.free.len())
+    }
+
+    fn group(&self, size: Size) -> &Group {
+        match size {
+            Size::Small => &self.small,
+            Size::Large => &self.large,
+        }
+    }
+
+    fn owner(&self, home: u32) -> (&Group, u16) {
+        let group = if home < self.large.first_home { &self.small } else { &self.large };
+        (group, (home - group.first_home) as u16)
+    }
+
+    #[inline]
+    fn retain(&self, home: u32) {
+        if home < HEAP_BASE {
+            let (group, id) = self.owner(home);
+            let leases = &group.leases[id as usize];
+            leases.set(leases.get() + 1);
+        } else {
+            self.heap.borrow_mut().slots[(home - HEAP_BASE) as usize].leases += 1;
+        }
+    }
+
+    #[inline]
+    fn release(&self, home: u32) {
+        if home >= HEAP_BASE {
+            return self.heap.borrow_mut().release(home - HEAP_BASE);
+        }
+        let (group, id) = self.owner(home);
+        let leases = &group.leases[id as usize];
+        leases.set(leases.get() - 1);
+        if leases.get() == 0 {
+            group.free.borrow_mut().push(id);
+        }
+    }
+}
+
+/// Gives the ring buffer of `lease` back and returns the copy in its place (the core is borrowed already).
+fn drop_home(buffers: &Buffers, lease: Lease, start: NonNull<u8>, home: u32) -> Lease {
+    let copy = Lease::new(start, lease.len, home);
+    buffers.release(lease.home);
+    std::mem::forget(lease);
+    copy
+}
+
+/// One group of equal buffers and the ring of offers that the kernel takes them from.
+struct Group {
+    plan: GroupPlan,
+    first_home: u32,
+    memory: Region,
+    offers: Region,
+    leases: Box<[Cell<u32>]>,
+    free: RefCell<Vec<u16>>,
+    offered: Cell<u16>,
+    window: Cell<u16>,
+    tail: Cell<u16>,
+}
+
+impl Group {
+    fn register(submitter: &Submitter<'_>, first_home: u32, plan: GroupPlan) -> io::Result<Group> {
+        assert!(plan.count.is_power_of_two() && plan.window <= plan.count);
+        let memory = Region::new(plan.count as usize * plan.bytes_each as usize)?;
+        let offers = Region::new(plan.count as usize * size_of::<BufRingEntry>())?;
+        let id = u16::from(first_home != 0);
+        // SAFETY: `offers` is page-aligned, zeroed, large enough for `count` entries and lives in the same struct as the
+        // ring's core, which closes the ring before its buffers are freed (or leaks them, see `Core::shut`).
+        unsafe { submitter.register_buf_ring_with_flags(offers.start.as_ptr() as u64, plan.count, id, 0)? };
+        Ok(Group {
+            plan,
+            first_home,
+            memory,
+            offers,
+            leases: (0..plan.count).map(|_| Cell::new(0)).collect(),
+            free: RefCell::new((0..plan.count).rev().collect()),
+            offered: Cell::new(0),
+            window: Cell::new(plan.window),
+            tail: Cell::new(0),
+        })
+    }
+
+    fn buffer(&self, id: u16) -> NonNull<u8> {
+        debug_assert!(id < self.plan.count);
+        // SAFETY: `id` is below `count`, so the offset lies inside the region.
+        unsafe { self.memory.start.add(id as usize * self.plan.bytes_each as usize) }
+    }
+
+    fn offer(&self) {
+        if self.offered.get() >= self.window.get() {
+            return;
+        }
+        let mut free = self.free.borrow_mut();
+        let entries = self.offers.start.as_ptr().cast::<BufRingEntry>();
+        let before = self.tail.get();
+        while self.offered.get() < self.window.get() {
+            let Some(id) = free.pop() else { break };
+            let at = (self.tail.get() & (self.plan.count - 1)) as usize;
+            // SAFETY: `at` is below `count`; the kernel reads entries only below the published tail, and this one is not
+            // yet published. Writing addr, len and bid leaves the tail, which overlays entry 0's last field, alone.
+            let entry = unsafe { &mut *entries.add(at) };
+            entry.set_addr(self.buffer(id).as_ptr() as u64);
+            entry.set_len(self.plan.bytes_each);
+            entry.set_bid(id);
+            self.tail.set(self.tail.get().wrapping_add(1));
+            self.offered.set(self.offered.get() + 1);
+        }
+        if self.tail.get() != before {
+            // SAFETY: the address of the ring's tail inside our own region; the kernel only reads it.
+            let tail = unsafe { &*BufRingEntry::tail(entries).cast::<AtomicU16>() };
+            tail.store(self.tail.get(), Ordering::Release);
+        }
+    }
+
+    /// Fewer than a quarter of all buffers are neither leased nor on offer, though the window is fully open.
+    fn scarce(&self) -> bool {
+        let idle = self.free.borrow().len() + self.offered.get() as usize;
+        idle < self.plan.count as usize / 4
+    }
+
+    fn leased(&self) -> usize {
+        self.plan.count as usize - self.free.borrow().len() - self.offered.get() as usize
+    }
+}
+
+/// Buffers that we fill: forwarded heads, chunk heads, answers, copies.
+struct Heap {
+    slots: Vec<HeapSlot>,
+    free: Vec<u32>,
+    spare: Vec<Vec<u8>>,
+}
+
+struct HeapSlot {
+    leases: u32,
+    buf: Vec<u8>,
+}
+
+impl Heap {
+    fn adopt(&mut self, buf: Vec<u8>) -> u32 {
+        let slot = HeapSlot { leases: 1, buf };
+        let Some(index) = self.free.pop() else {
+            self.slots.push(slot);
+            return HEAP_BASE + (self.slots.len() - 1) as u32;
+        };
+        self.slots[index as usize] = slot;
+        HEAP_BASE + index
+    }
+
+    fn release(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        slot.leases -= 1;
+        if slot.leases == 0 {
+            let buf = std::mem::take(&mut slot.buf);
+            self.free.push(index);
+            self.keep(buf);
+        }
+    }
+
+    fn keep(&mut self, mut buf: Vec<u8>) {
+        if self.spare.len() < HEAP_SPARE_MAX && (HEAP_CAPACITY..=HEAP_SPARE_CAPACITY_MAX).contains(&buf.capacity()) {
+            buf.clear();
+            self.spare.push(buf);
+        }
+    }
+}
+
+/// Page-aligned zeroed memory of its own mapping: untouched pages cost nothing, whatever the allocator does.
+struct Region {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Region {
+    fn new(bytes: usize) -> io::Result<Region> {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a fresh anonymous mapping overlaps nothing.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapping at address 0"))?;
+        Ok(Region { start, bytes })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with the same length; regions are dropped only after the kernel has let go of them
+        // and no lease is left (`Core::shut`).
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
+const _: () = assert!(size_of::<Lease>() == 16);

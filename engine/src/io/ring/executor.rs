@@ -1,0 +1,211 @@
+//! The tasks of one core: plain futures, polled when woken, each alone with its panic.
+//!
+//! A waker is a number (core, slot, generation), not a pointer: cloning and dropping it is free, waking a task that is
+//! gone does nothing, and a waker that strays to another thread posts a message to the task's core.
+//!
+//! ```text
+//!   spawn ──► queued ──poll──► waiting ──wake──► queued …
+//!                └──── Ready or panic ────► removed (its future is dropped outside of any borrow)
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+use super::mailbox::Mailbox;
+use super::ring::with_core;
+use super::slab::{Key, Slab};
+
+const INDEX_BITS: u32 = 24;
+const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
+
+/// Mailboxes of the running cores by core number, for wakers that strayed to another thread. Never on a hot path.
+static CORES: Mutex<Vec<Option<Arc<Mailbox>>>> = Mutex::new(Vec::new());
+
+/// Gives a starting core its number within the process.
+pub(crate) fn register_core(mailbox: &Arc<Mailbox>) -> Option<u8> {
+    let mut cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = cores.iter().position(Option::is_none).unwrap_or(cores.len());
+    let number = u8::try_from(place).ok()?;
+    if place == cores.len() {
+        cores.push(None);
+    }
+    cores[place] = Some(Arc::clone(mailbox));
+    Some(number)
+}
+
+pub(crate) fn unregister_core(number: u8) {
+    let mut cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
+    cores[number as usize] = None;
+}
+
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+struct Task {
+    /// `None` while it is being polled.
+    work: Option<Work>,
+    queued: bool,
+}
+
+pub(crate) struct Executor {
+    number: u8,
+    tasks: RefCell<Slab<Task>>,
+    ready: RefCell<VecDeque<Key>>,
+    current: Cell<Option<Key>>,
+    panics: Cell<u64>,
+}
+
+impl Executor {
+    pub(crate) fn new(number: u8) -> Executor {
+        Executor {
+            number,
+            tasks: RefCell::new(Slab::new()),
+            ready: RefCell::new(VecDeque::new()),
+            current: Cell::new(None),
+            panics: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn spawn(&self, work: Work) -> Key {
+        let key = self.tasks.borrow_mut().insert(Task { work: Some(work), queued: true });
+        assert!(u64::from(key.index) <= INDEX_MASK, "more tasks than descriptors can exist");
+        self.ready.borrow_mut().push_back(key);
+        key
+    }
+
+    #[inline]
+    pub(crate) fn wake(&self, key: Key) {
+        if let Some(task) = self.tasks.borrow_mut().get_mut(key)
+            && !task.queued
+        {
+            task.queued = true;
+            self.ready.borrow_mut().push_back(key);
+        }
+    }
+
+    /// The task that is being polled: who an operation started now is to wake.
+    #[inline]
+    pub(crate) fn current(&self) -> Option<Key> {
+        self.current.get()
+    }
+
+    pub(crate) fn idle(&self) -> bool {
+        self.ready.borrow().is_empty()
+    }
+
+    pub(crate) fn is_live(&self, key: Key) -> bool {
+        self.tasks.borrow().get(key).is_some()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.borrow().len()
+    }
+
+    /// Tasks that ended by panic since the core started.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
+    /// Polls every task that was ready when the turn began; those woken meanwhile wait for the next turn, so that one
+    /// busy task cannot keep the ring from being served.
+    pub(crate) fn run_ready(&self) {
+        let count = self.ready.borrow().len();
+        for _ in 0..count {
+            let Some(key) = self.ready.borrow_mut().pop_front() else { break };
+            self.poll(key);
+        }
+    }
+
+    fn poll(&self, key: Key) {
+        let Some(mut work) = self.take_work(key) else { return };
+        let waker = self.waker(key);
+        self.current.set(Some(key));
+        // AssertUnwindSafe: a task that panicked is dropped whole; what it shares with others is counters and pools
+        // whose borrows end with its frames.
+        let outcome = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut Context::from_waker(&waker))));
+        match outcome {
+            Ok(Poll::Pending) => self.put_back(key, work),
+            Ok(Poll::Ready(())) => self.end(key, work),
+            Err(panic) => {
+                self.panics.set(self.panics.get() + 1);
+                let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                tracing::error!(panic = text, "a task panicked; its connection is closed, the core goes on");
+                self.end(key, work);
+            }
+        }
+        self.current.set(None);
+    }
+
+    fn take_work(&self, key: Key) -> Option<Work> {
+        let mut tasks = self.tasks.borrow_mut();
+        let task = tasks.get_mut(key)?;
+        task.queued = false;
+        task.work.take()
+    }
+
+    fn put_back(&self, key: Key, work: Work) {
+        if let Some(task) = self.tasks.borrow_mut().get_mut(key) {
+            task.work = Some(work);
+        }
+    }
+
+    fn end(&self, key: Key, work: Work) {
+        let task = self.tasks.borrow_mut().remove(key);
+        drop(task);
+        // Its destructors may wake, spawn or close: nothing is borrowed here. They may also panic once more.
+        if catch_unwind(AssertUnwindSafe(|| drop(work))).is_err() {
+            self.panics.set(self.panics.get() + 1);
+        }
+    }
+
+    /// Drops every task; used when the core stops.
+    pub(crate) fn clear(&self) {
+        let keys = self.tasks.borrow().keys();
+        for key in keys {
+            if let Some(work) = self.take_work(key) {
+                self.end(key, work);
+            }
+        }
+        self.ready.borrow_mut().clear();
+    }
+
+    fn waker(&self, key: Key) -> Waker {
+        let word = u64::from(key.generation) << 32 | u64::from(self.number) << INDEX_BITS | u64::from(key.index);
+        // SAFETY: the data is a number that the vtable's functions never dereference; all four are callable from any
+        // thread, as `Waker` demands.
+        unsafe { Waker::from_raw(RawWaker::new(std::ptr::without_provenance(word as usize), &VTABLE)) }
+    }
+}
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake_word, wake_word, |_| ());
+
+fn wake_word(data: *const ()) {
+    let word = data as usize as u64;
+    let key = Key { index: (word & INDEX_MASK) as u32, generation: (word >> 32) as u32 };
+    // The index field is 24 bits wide; the core's number sits in the eight above it.
+    let number = (word >> INDEX_BITS) as u8;
+    let here = with_core(|core| {
+        let same = core.tasks.number == number;
+        if same {
+            core.tasks.wake(key);
+        }
+        same
+    });
+    if here != Some(true) {
+        wake_elsewhere(number, key);
+    }
+}
+
+fn wake_elsewhere(number: u8, key: Key) {
+    let cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Some(mailbox)) = cores.get(number as usize) {
+        mailbox.post(Box::new(move || {
+            with_core(|core| core.tasks.wake(key));
+        }));
+    }
+}

@@ -1,0 +1,389 @@
+//! The turn loop of one core, and the state that everything in `io` works on.
+//!
+//! ```text
+//!  one turn:  messages ► timers ► tasks that are ready ► queued sends ► offer buffers
+//!             ► one io_uring_enter: submit all, wait for one completion or the next timer ► completions wake tasks
+//! ```
+//!
+//! `Runtime` is made on the thread that will run it. While it runs, the thread-local `CORE` points at its state, which
+//! is how handles (streams, leases, timers) reach it without carrying a reference.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use io_uring::IoUring;
+use io_uring::squeue::Entry;
+use io_uring::types::{SubmitArgs, Timespec};
+
+use super::buffers::{Buffers, GroupPlan, Size};
+use super::executor::{self, Executor};
+use super::mailbox::{Mailbox, Message};
+use super::ops::{self, Completion, Kind};
+use super::probe::{self, Features};
+use super::slab::{Key, Slab};
+use super::socket::{Outbox, Socket};
+use super::timer::Wheel;
+
+thread_local! {
+    static CORE: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
+}
+
+/// How long a stopping core waits for the kernel to confirm its cancellations.
+const SHUT_PATIENCE: Duration = Duration::from_secs(2);
+/// Messages taken from the mailbox in one turn.
+const MESSAGES_PER_TURN: usize = 256;
+/// Spare outboxes kept per core.
+const OUTBOX_SPARE_MAX: usize = 1024;
+
+/// What a core's loop can be told at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub(crate) small: GroupPlan,
+    pub(crate) large: GroupPlan,
+    /// An inbox above this many unread bytes stops receiving.
+    pub inbox_high: u32,
+    /// An inbox at or below this many unread bytes receives again.
+    pub inbox_low: u32,
+    /// Spin this long on the completion queue before sleeping.
+    pub busy_poll: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            small: GroupPlan { count: 1024, bytes_each: 4096, window: 64 },
+            large: GroupPlan { count: 32, bytes_each: 256 * 1024, window: 2 },
+            inbox_high: 64 * 1024,
+            inbox_low: 16 * 1024,
+            busy_poll: Duration::ZERO,
+        }
+    }
+}
+
+/// Runs `f` with the state of the core that this thread is; `None` on any other thread.
+#[inline]
+pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
+    let core = CORE.get();
+    if core.is_null() {
+        return None;
+    }
+    // SAFETY: the pointer is set only by `Runtime::block_on`, to a `Core` that it borrows for as long as the pointer is
+    // set, on this same thread; only shared references are ever made from it.
+    Some(f(unsafe { &*core }))
+}
+
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    pub(crate) sockets: RefCell<Slab<Socket>>,
+    pub(crate) buffers: Buffers,
+    pub(crate) tasks: Executor,
+    pub(crate) timers: RefCell<Wheel>,
+    /// Sockets with bytes to send and no send in flight.
+    pub(crate) dirty: RefCell<Vec<Key>>,
+    /// Sockets whose receive found no buffer.
+    pub(crate) starved: RefCell<Vec<Key>>,
+    pub(crate) starvations: Cell<u64>,
+    ring: RefCell<IoUring>,
+    /// Entries that found the submission queue full.
+    overflow: RefCell<Vec<Entry>>,
+    #[expect(clippy::vec_box, reason = "the kernel holds pointers into an outbox: it must not move")]
+    outboxes: RefCell<Vec<Box<Outbox>>>,
+    mailbox: Arc<Mailbox>,
+    number: u8,
+    clock: Instant,
+    now_ms: Cell<u64>,
+}
+
+impl Core {
+    /// Milliseconds since this core started, read once per turn.
+    #[inline]
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms.get()
+    }
+
+    /// Queues an entry for the next submission. What it points to must live until its completion; all callers keep that
+    /// in the socket's slot, which outlives its operations.
+    pub(crate) fn push(&self, entry: &Entry) {
+        let mut ring = self.ring.borrow_mut();
+        let mut overflow = self.overflow.borrow_mut();
+        if overflow.is_empty() && try_push(&mut ring, entry) {
+            return;
+        }
+        // Full: submit what is there. If the kernel cannot take it now, the entry waits for the next turn, in order.
+        let _ = ring.submit();
+        overflow.push(entry.clone());
+        drain_overflow(&mut ring, &mut overflow);
+    }
+
+    pub(crate) fn spare_outbox(&self) -> Box<Outbox> {
+        self.outboxes.borrow_mut().pop().unwrap_or_else(Outbox::new)
+    }
+
+    pub(crate) fn keep_outbox(&self, outbox: Box<Outbox>) {
+        let mut spare = self.outboxes.borrow_mut();
+        if spare.len() < OUTBOX_SPARE_MAX {
+            spare.push(outbox);
+        }
+    }
+
+    fn turn(&self, completions: &mut Vec<Completion>) -> io::Result<()> {
+        self.now_ms.set(self.clock.elapsed().as_millis() as u64);
+        self.run_messages();
+        self.expire_timers();
+        self.tasks.run_ready();
+        self.flush();
+        self.buffers.offer();
+        self.feed_starved();
+        self.enter()?;
+        self.collect(completions);
+        for completion in completions.drain(..) {
+            self.dispatch(completion);
+        }
+        Ok(())
+    }
+
+    fn run_messages(&self) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(message) = self.mailbox.take() else { return };
+            message();
+        }
+    }
+
+    fn expire_timers(&self) {
+        let mut timers = self.timers.borrow_mut();
+        for task in timers.advance(self.now_ms()) {
+            self.tasks.wake(*task);
+        }
+    }
+
+    /// One submit-and-wait. Sleeps only if no task is ready and no message came in between.
+    fn enter(&self) -> io::Result<()> {
+        let mut ring = self.ring.borrow_mut();
+        drain_overflow(&mut ring, &mut self.overflow.borrow_mut());
+        let busy = !self.tasks.idle() || !self.overflow.borrow().is_empty();
+        if busy || !self.mailbox.fall_asleep() {
+            return tolerate(ring.submit());
+        }
+        if !self.options.busy_poll.is_zero() {
+            tolerate(ring.submit())?;
+            if self.spin(&mut ring) {
+                self.mailbox.wake_up();
+                return Ok(());
+            }
+        }
+        let outcome = match self.timers.borrow().next_expiry() {
+            None => ring.submit_and_wait(1),
+            Some(at) => {
+                let wait = Duration::from_millis(at).saturating_sub(self.clock.elapsed());
+                let wait = Timespec::new().sec(wait.as_secs()).nsec(wait.subsec_nanos());
+                ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&wait))
+            }
+        };
+        self.mailbox.wake_up();
+        tolerate(outcome)
+    }
+
+    /// Watches the completion queue for `busy_poll`; true if something came.
+    fn spin(&self, ring: &mut IoUring) -> bool {
+        let until = Instant::now() + self.options.busy_poll;
+        while Instant::now() < until {
+            if ring.submission().taskrun() {
+                let _ = ring.submit();
+            }
+            if !ring.completion().is_empty() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
+    }
+
+    fn collect(&self, completions: &mut Vec<Completion>) {
+        let mut ring = self.ring.borrow_mut();
+        completions.extend(ring.completion().map(|entry| Completion::read(&entry)));
+    }
+
+    fn dispatch(&self, completion: Completion) {
+        match completion.kind {
+            Kind::Receive => self.received(completion, Size::Small),
+            Kind::ReceiveLarge => self.received(completion, Size::Large),
+            Kind::Send => self.sent(completion),
+            Kind::Accept => self.accepted(completion),
+            Kind::Connect => self.connected(completion),
+            Kind::Cancel => self.cancel_confirmed(completion),
+            Kind::Close => {}
+            Kind::Mailbox if !completion.more => self.push(&ops::watch_mailbox(self.mailbox.event_fd())),
+            Kind::Mailbox => {}
+        }
+    }
+
+    /// Drops all tasks and waits until the kernel has let go of every socket and buffer.
+    fn shut(&self) -> bool {
+        self.tasks.clear();
+        for key in self.sockets.borrow().keys() {
+            self.close(key);
+        }
+        let until = Instant::now() + SHUT_PATIENCE;
+        let mut completions = Vec::new();
+        while self.sockets.borrow().len() > 0 && Instant::now() < until {
+            let wait = Timespec::new().nsec(10_000_000);
+            let mut ring = self.ring.borrow_mut();
+            drain_overflow(&mut ring, &mut self.overflow.borrow_mut());
+            let _ = ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&wait));
+            drop(ring);
+            self.collect(&mut completions);
+            for completion in completions.drain(..) {
+                self.dispatch(completion);
+            }
+        }
+        let _ = self.ring.borrow_mut().submit();
+        self.sockets.borrow().len() == 0 && self.buffers.leased() == 0
+    }
+}
+
+fn try_push(ring: &mut IoUring, entry: &Entry) -> bool {
+    // SAFETY: see `Core::push`: whatever the entry points to stays in place until its completion.
+    unsafe { ring.submission().push(entry) }.is_ok()
+}
+
+fn drain_overflow(ring: &mut IoUring, overflow: &mut Vec<Entry>) {
+    let mut pushed = 0;
+    while pushed < overflow.len() {
+        if !try_push(ring, &overflow[pushed]) && (ring.submit().is_err() || !try_push(ring, &overflow[pushed])) {
+            break;
+        }
+        pushed += 1;
+    }
+    overflow.drain(..pushed);
+}
+
+/// A timer that ran out, a signal, or a full completion queue is no failure: the next turn goes on.
+fn tolerate(outcome: io::Result<usize>) -> io::Result<()> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            _ => Err(error),
+        },
+    }
+}
+
+/// A handle by which any thread leaves messages with a core.
+#[derive(Clone)]
+pub struct Remote {
+    mailbox: Arc<Mailbox>,
+}
+
+impl Remote {
+    /// Runs `message` on the core, between two of its turns. Messages to a core that has stopped are dropped with it.
+    pub fn post(&self, message: impl FnOnce() + Send + 'static) {
+        let message: Message = Box::new(message);
+        self.mailbox.post(message);
+    }
+}
+
+/// One core's loop. Made and run on the same thread.
+pub struct Runtime {
+    core: Option<Box<Core>>,
+    features: Features,
+}
+
+impl Runtime {
+    /// Opens the ring and registers its buffers.
+    ///
+    /// # Errors
+    /// As the kernel refuses: no io_uring, too old, forbidden, out of memory; the text says what to do.
+    pub fn new(options: Options) -> io::Result<Runtime> {
+        let (ring, features) = probe::open()?;
+        let buffers = Buffers::register(&ring.submitter(), options.small, options.large)?;
+        let mailbox = Mailbox::new()?;
+        let number = executor::register_core(&mailbox).ok_or_else(|| io::Error::other("more than 256 cores"))?;
+        let core = Core {
+            options,
+            sockets: RefCell::new(Slab::new()),
+            buffers,
+            tasks: Executor::new(number),
+            timers: RefCell::new(Wheel::new(0)),
+            dirty: RefCell::new(Vec::new()),
+            starved: RefCell::new(Vec::new()),
+            starvations: Cell::new(0),
+            ring: RefCell::new(ring),
+            overflow: RefCell::new(Vec::new()),
+            outboxes: RefCell::new(Vec::new()),
+            mailbox,
+            number,
+            clock: Instant::now(),
+            now_ms: Cell::new(0),
+        };
+        core.push(&ops::watch_mailbox(core.mailbox.event_fd()));
+        Ok(Runtime { core: Some(Box::new(core)), features })
+    }
+
+    /// What the kernel granted.
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote { mailbox: Arc::clone(&self.core().mailbox) }
+    }
+
+    /// Runs until `main` is done, then drops every task, closes every socket and waits for the kernel to confirm.
+    /// `main` runs as a task like any other.
+    ///
+    /// # Errors
+    /// When the ring itself fails, or when `main` panics; either ends the core.
+    pub fn block_on<F: Future + 'static>(&mut self, main: F) -> io::Result<F::Output> {
+        let core = self.core();
+        CORE.set(core);
+        let _reset = ResetCore;
+        let result = drive(core, main);
+        if !core.shut() {
+            // The kernel may still write into the buffers, or somebody still reads them: never free them.
+            tracing::error!(leased = core.buffers.leased(), "sockets or leases outlived their core; memory is leaked");
+            std::mem::forget(self.core.take());
+        }
+        result
+    }
+
+    fn core(&self) -> &Core {
+        self.core.as_deref().expect("the core is given up only at the end of block_on")
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(core) = &self.core {
+            executor::unregister_core(core.number);
+        }
+    }
+}
+
+/// Clears the thread's pointer however `block_on` ends.
+struct ResetCore;
+
+impl Drop for ResetCore {
+    fn drop(&mut self) {
+        CORE.set(std::ptr::null());
+    }
+}
+
+fn drive<F: Future + 'static>(core: &Core, main: F) -> io::Result<F::Output> {
+    let output = Rc::new(RefCell::new(None));
+    let result = Rc::clone(&output);
+    let main = core.tasks.spawn(Box::pin(async move {
+        let value = main.await;
+        *result.borrow_mut() = Some(value);
+    }));
+    let mut completions = Vec::with_capacity(1024);
+    while core.tasks.is_live(main) {
+        core.turn(&mut completions)?;
+    }
+    let value = output.borrow_mut().take();
+    value.ok_or_else(|| io::Error::other("the core's main task panicked"))
+}

@@ -1,0 +1,513 @@
+//! One socket of a core: what it is receiving, what it is sending, and how it ends.
+//!
+//! ```text
+//!  receiving:  Off ──arm──► Armed ──cancel──► Cancelling ──last completion──► Off
+//!                ▲────────── end, error, out of buffers ◄──┘
+//!  sending:    queue ──one operation at a time, in order──► done; a short send goes on where it stopped
+//!  end:        handle dropped ► cancel what is in flight ► all confirmed ► close ► slot free
+//! ```
+//!
+//! Back-pressure is the reader's pace: what it does not take stays in the inbox, an inbox over its high mark cancels
+//! the receive, one below its low mark arms it again.
+//!
+//! Called by `stream.rs` (the handles) and by `ring.rs` (completions). What must hold: at most one receive and one
+//! send are with the kernel; memory that the kernel may read or write stays in this slot until then.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+
+use super::buffers::{Lease, Size};
+use super::ops::{self, Completion, Kind};
+use super::ring::Core;
+use super::slab::Key;
+
+/// Pieces in one gathered send; more wait for the next.
+const GATHER_MAX: usize = 16;
+
+/// Where the receive of a socket stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Receiving {
+    Off,
+    Armed(Size),
+    Cancelling,
+}
+
+pub(crate) struct Socket {
+    pub(crate) fd: RawFd,
+    /// Operations that the kernel still holds.
+    in_flight: u8,
+    closing: bool,
+    /// In the core's list of sockets with something to send.
+    dirty: bool,
+    /// Waits in the core's list for buffers.
+    starved: bool,
+
+    receiving: Receiving,
+    size_wanted: Size,
+    ended: bool,
+    receive_error: i32,
+    inbox_bytes: u32,
+    inbox: VecDeque<Lease>,
+    pub(crate) reader: Option<Key>,
+
+    outbox: Option<Box<Outbox>>,
+    send_error: i32,
+    writer: Option<Key>,
+    writer_below: u32,
+
+    address: Option<Box<socket2::SockAddr>>,
+    accepted: VecDeque<io::Result<RawFd>>,
+}
+
+/// Bytes on their way out, in order. Lives only while there are some.
+pub(crate) struct Outbox {
+    queue: VecDeque<Lease>,
+    bytes: usize,
+    sending: bool,
+    header: libc::msghdr,
+    vectors: [libc::iovec; GATHER_MAX],
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Box<Outbox> {
+        // SAFETY: all-zero is a valid `msghdr`: null pointers with zero lengths.
+        let header = unsafe { std::mem::zeroed() };
+        let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        Box::new(Outbox { queue: VecDeque::new(), bytes: 0, sending: false, header, vectors: [empty; GATHER_MAX] })
+    }
+
+    /// The operation that sends what is queued; the vectors point into leases that stay queued until it completes.
+    fn operation(&mut self, fd: RawFd, key: Key) -> io_uring::squeue::Entry {
+        if let (Some(only), 1) = (self.queue.front(), self.queue.len()) {
+            return ops::send(fd, key, only);
+        }
+        let count = self.queue.len().min(GATHER_MAX);
+        for (vector, lease) in self.vectors.iter_mut().zip(&self.queue) {
+            *vector = libc::iovec { iov_base: lease.as_ptr().cast_mut().cast(), iov_len: lease.len() };
+        }
+        self.header.msg_iov = self.vectors.as_mut_ptr();
+        self.header.msg_iovlen = count;
+        ops::send_gathered(fd, key, &raw const self.header)
+    }
+
+    /// The kernel took `sent` bytes: their leases end.
+    fn advance(&mut self, mut sent: usize) {
+        self.bytes = self.bytes.saturating_sub(sent);
+        while let Some(front) = self.queue.front_mut() {
+            if front.len() > sent {
+                front.advance(sent);
+                return;
+            }
+            sent -= front.len();
+            self.queue.pop_front();
+        }
+    }
+}
+
+impl Socket {
+    pub(crate) fn new(fd: RawFd) -> Socket {
+        Socket {
+            fd,
+            in_flight: 0,
+            closing: false,
+            dirty: false,
+            starved: false,
+            receiving: Receiving::Off,
+            size_wanted: Size::Small,
+            ended: false,
+            receive_error: 0,
+            inbox_bytes: 0,
+            inbox: VecDeque::new(),
+            reader: None,
+            outbox: None,
+            send_error: 0,
+            writer: None,
+            writer_below: 0,
+            address: None,
+            accepted: VecDeque::new(),
+        }
+    }
+
+    /// The next received bytes; `Ok(None)` at the end; `None` when there is nothing yet.
+    pub(crate) fn take_input(&mut self) -> Option<io::Result<Option<Lease>>> {
+        if let Some(lease) = self.inbox.pop_front() {
+            self.inbox_bytes -= lease.len() as u32;
+            return Some(Ok(Some(lease)));
+        }
+        if self.receive_error != 0 {
+            return Some(Err(io::Error::from_raw_os_error(self.receive_error)));
+        }
+        if self.ended { Some(Ok(None)) } else { None }
+    }
+
+    pub(crate) fn put_back(&mut self, lease: Lease) {
+        self.inbox_bytes += lease.len() as u32;
+        self.inbox.push_front(lease);
+    }
+
+    /// Bytes, the end or an error are waiting to be taken.
+    pub(crate) fn has_input(&self) -> bool {
+        !self.inbox.is_empty() || self.ended || self.receive_error != 0
+    }
+
+    pub(crate) fn want(&mut self, size: Size) {
+        self.size_wanted = size;
+    }
+
+    pub(crate) fn unsent(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes)
+    }
+
+    pub(crate) fn send_failure(&self) -> Option<io::Error> {
+        (self.send_error != 0).then(|| io::Error::from_raw_os_error(self.send_error))
+    }
+
+    pub(crate) fn wake_when_below(&mut self, unsent: usize, writer: Option<Key>) {
+        self.writer = writer;
+        self.writer_below = u32::try_from(unsent).unwrap_or(u32::MAX);
+    }
+
+    pub(crate) fn take_accepted(&mut self) -> Option<io::Result<RawFd>> {
+        self.accepted.pop_front()
+    }
+
+    pub(crate) fn set_address(&mut self, address: socket2::SockAddr) -> &socket2::SockAddr {
+        self.address.insert(Box::new(address))
+    }
+
+    /// The outcome of the connect operation, once it has completed.
+    pub(crate) fn connected(&self) -> Option<io::Result<()>> {
+        if self.address.is_some() {
+            return None;
+        }
+        Some(self.send_failure().map_or(Ok(()), Err))
+    }
+}
+
+/// What the core does with its sockets; split from `ring.rs` for the reader's sake.
+impl Core {
+    /// Queues bytes behind those already queued; they leave at the end of the turn.
+    pub(crate) fn queue_send(&self, key: Key, lease: Lease) {
+        if lease.is_empty() {
+            return;
+        }
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else { return };
+        if socket.send_error != 0 {
+            return;
+        }
+        let outbox = socket.outbox.get_or_insert_with(|| self.spare_outbox());
+        outbox.bytes += lease.len();
+        outbox.queue.push_back(lease);
+        if !socket.dirty && !outbox.sending {
+            socket.dirty = true;
+            self.dirty.borrow_mut().push(key);
+        }
+    }
+
+    /// Hands every socket with queued bytes and no send in flight to the kernel.
+    pub(crate) fn flush(&self) {
+        let mut dirty = self.dirty.take();
+        for key in dirty.drain(..) {
+            let mut sockets = self.sockets.borrow_mut();
+            let Some(socket) = sockets.get_mut(key) else { continue };
+            socket.dirty = false;
+            let (fd, closing) = (socket.fd, socket.closing);
+            let Some(outbox) = socket.outbox.as_mut() else { continue };
+            if closing || outbox.sending || outbox.queue.is_empty() {
+                continue;
+            }
+            outbox.sending = true;
+            socket.in_flight += 1;
+            self.push(&outbox.operation(fd, key));
+        }
+        // Keep the capacity.
+        let mut list = self.dirty.borrow_mut();
+        if list.is_empty() {
+            *list = dirty;
+        }
+    }
+
+    /// The next input of a socket; `None` registers the current task to be woken. Room in the inbox lets it receive.
+    pub(crate) fn poll_input(&self, key: Key) -> Option<io::Result<Option<Lease>>> {
+        let mut sockets = self.sockets.borrow_mut();
+        let socket = sockets.get_mut(key)?;
+        let input = socket.take_input();
+        if socket.receiving == Receiving::Off {
+            self.arm_socket(key, socket);
+        }
+        socket.reader = self.tasks.current();
+        input
+    }
+
+    fn arm_socket(&self, key: Key, socket: &mut Socket) {
+        let able = !socket.closing && !socket.ended && socket.receive_error == 0 && !socket.starved;
+        if !able || socket.receiving != Receiving::Off {
+            return;
+        }
+        // A large buffer is asked for one at a time, and only when the last has been taken.
+        if socket.size_wanted == Size::Large && self.buffers.any_on_offer(Size::Large) {
+            if socket.inbox.is_empty() {
+                socket.receiving = Receiving::Armed(Size::Large);
+                socket.in_flight += 1;
+                self.push(&ops::receive_large(socket.fd, key, self.buffers.bytes_each(Size::Large)));
+            }
+            return;
+        }
+        if socket.inbox_bytes <= self.options.inbox_low {
+            socket.receiving = Receiving::Armed(Size::Small);
+            socket.in_flight += 1;
+            self.push(&ops::receive(socket.fd, key));
+        }
+    }
+
+    fn cancel_receive(&self, key: Key, socket: &mut Socket) {
+        if socket.receiving == Receiving::Armed(Size::Small) {
+            socket.receiving = Receiving::Cancelling;
+            socket.in_flight += 1;
+            self.push(&ops::cancel(Kind::Receive, key));
+        }
+    }
+
+    /// The reader asks for buffers of another size. Large ones replace an armed small receive at once.
+    pub(crate) fn want_size(&self, key: Key, size: Size) {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else { return };
+        if socket.size_wanted == size {
+            return;
+        }
+        socket.want(size);
+        if size == Size::Large && self.buffers.any_on_offer(Size::Large) {
+            self.cancel_receive(key, socket);
+        }
+    }
+
+    pub(crate) fn received(&self, completion: Completion, size: Size) {
+        let key = completion.key;
+        let lease = completion
+            .buffer
+            .map(|id| self.buffers.filled(size, id, u32::try_from(completion.result).unwrap_or(0)));
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else {
+            debug_assert!(false, "a slot is not reused while a receive is in flight");
+            return;
+        };
+        if !completion.more {
+            socket.receiving = Receiving::Off;
+            socket.in_flight -= 1;
+        }
+        if socket.closing {
+            return self.finish_close(key, &mut sockets);
+        }
+        match completion.result {
+            1.. => {
+                if let Some(lease) = lease {
+                    socket.inbox_bytes += lease.len() as u32;
+                    // A body that trickles in is better served by small buffers.
+                    if size == Size::Large && lease.len() < self.buffers.bytes_each(Size::Small) as usize {
+                        socket.want(Size::Small);
+                    }
+                    socket.inbox.push_back(lease);
+                }
+            }
+            0 => socket.ended = true,
+            error => self.receive_stopped(key, socket, -error, size),
+        }
+        if socket.inbox_bytes > self.options.inbox_high {
+            self.cancel_receive(key, socket);
+        }
+        if socket.receiving == Receiving::Off {
+            self.arm_socket(key, socket);
+        }
+        if let Some(reader) = socket.reader
+            && socket.has_input()
+        {
+            self.tasks.wake(reader);
+        }
+    }
+
+    fn receive_stopped(&self, key: Key, socket: &mut Socket, errno: i32, size: Size) {
+        match errno {
+            libc::ENOBUFS => {
+                self.buffers.widen(size);
+                // A body can go on in small buffers; small ones are waited for.
+                socket.want(Size::Small);
+                socket.starved = true;
+                self.starvations.set(self.starvations.get() + 1);
+                self.starved.borrow_mut().push(key);
+            }
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
+            _ => socket.receive_error = errno,
+        }
+    }
+
+    /// Buffers have come back: the sockets that ran dry may receive again.
+    pub(crate) fn feed_starved(&self) {
+        if self.starved.borrow().is_empty() || !self.buffers.any_on_offer(Size::Small) {
+            return;
+        }
+        for key in self.starved.take() {
+            let mut sockets = self.sockets.borrow_mut();
+            if let Some(socket) = sockets.get_mut(key) {
+                socket.starved = false;
+                self.arm_socket(key, socket);
+            }
+        }
+    }
+
+    pub(crate) fn sent(&self, completion: Completion) {
+        let key = completion.key;
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else {
+            debug_assert!(false, "a slot is not reused while a send is in flight");
+            return;
+        };
+        socket.in_flight -= 1;
+        let Some(outbox) = socket.outbox.as_mut() else { return };
+        outbox.sending = false;
+        match completion.result {
+            sent @ 0.. => outbox.advance(sent as usize),
+            error if -error == libc::EAGAIN || -error == libc::EINTR => {}
+            error => {
+                socket.send_error = -error;
+                outbox.queue.clear();
+                outbox.bytes = 0;
+            }
+        }
+        if socket.closing {
+            return self.finish_close(key, &mut sockets);
+        }
+        if !outbox.queue.is_empty() {
+            socket.dirty = true;
+            self.dirty.borrow_mut().push(key);
+        }
+        let (unsent, failed) = (outbox.bytes, socket.send_error != 0);
+        if unsent == 0
+            && let Some(outbox) = socket.outbox.take()
+        {
+            self.keep_outbox(outbox);
+        }
+        if let Some(writer) = socket.writer
+            && (failed || unsent <= socket.writer_below as usize)
+        {
+            socket.writer = None;
+            self.tasks.wake(writer);
+        }
+        if failed && let Some(reader) = socket.reader {
+            self.tasks.wake(reader);
+        }
+    }
+
+    pub(crate) fn start_connect(&self, key: Key, address: socket2::SockAddr) {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else { return };
+        let fd = socket.fd;
+        socket.in_flight += 1;
+        self.push(&ops::connect(fd, key, socket.set_address(address)));
+    }
+
+    pub(crate) fn connected(&self, completion: Completion) {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(completion.key) else { return };
+        socket.in_flight -= 1;
+        socket.address = None;
+        if completion.result < 0 {
+            socket.send_error = -completion.result;
+        }
+        if socket.closing {
+            return self.finish_close(completion.key, &mut sockets);
+        }
+        if let Some(reader) = socket.reader {
+            self.tasks.wake(reader);
+        }
+    }
+
+    /// Arms the accept of a listener if it is not armed.
+    pub(crate) fn start_accept(&self, key: Key) {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else { return };
+        if socket.receiving == Receiving::Off && !socket.closing {
+            socket.receiving = Receiving::Armed(Size::Small);
+            socket.in_flight += 1;
+            self.push(&ops::accept(socket.fd, key));
+        }
+    }
+
+    /// Cancels the accept of a listener; what the kernel accepted meanwhile still arrives.
+    pub(crate) fn stop_accept(&self, key: Key) {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else { return };
+        if socket.receiving == Receiving::Armed(Size::Small) {
+            socket.receiving = Receiving::Cancelling;
+            socket.in_flight += 1;
+            self.push(&ops::cancel(Kind::Accept, key));
+        }
+    }
+
+    pub(crate) fn accepted(&self, completion: Completion) {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(completion.key) else { return };
+        if !completion.more {
+            socket.receiving = Receiving::Off;
+            socket.in_flight -= 1;
+        }
+        match completion.result {
+            fd @ 0.. => socket.accepted.push_back(Ok(fd)),
+            error if -error == libc::ECANCELED => {}
+            error => socket.accepted.push_back(Err(io::Error::from_raw_os_error(-error))),
+        }
+        if socket.closing {
+            return self.finish_close(completion.key, &mut sockets);
+        }
+        if let Some(reader) = socket.reader
+            && !socket.accepted.is_empty()
+        {
+            self.tasks.wake(reader);
+        }
+    }
+
+    pub(crate) fn cancel_confirmed(&self, completion: Completion) {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(completion.key) else { return };
+        socket.in_flight -= 1;
+        if socket.closing {
+            self.finish_close(completion.key, &mut sockets);
+        }
+    }
+
+    /// The handle is gone: cancel what is in flight, then close. Returns at once.
+    pub(crate) fn close(&self, key: Key) {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else { return };
+        socket.closing = true;
+        socket.reader = None;
+        socket.writer = None;
+        let unread = std::mem::take(&mut socket.inbox);
+        if socket.in_flight > 0 {
+            socket.in_flight += 1;
+            self.push(&ops::cancel_all(socket.fd, key));
+        }
+        self.finish_close(key, &mut sockets);
+        drop(sockets);
+        drop(unread);
+    }
+
+    /// Closes the descriptor and frees the slot, once the kernel holds nothing of it any more.
+    fn finish_close(&self, key: Key, sockets: &mut super::slab::Slab<Socket>) {
+        if sockets.get(key).is_none_or(|socket| socket.in_flight > 0) {
+            return;
+        }
+        let Some(mut socket) = sockets.remove(key) else { return };
+        if let Some(mut outbox) = socket.outbox.take() {
+            outbox.queue.clear();
+            outbox.bytes = 0;
+            outbox.sending = false;
+            self.keep_outbox(outbox);
+        }
+        for fd in socket.accepted.drain(..).flatten() {
+            self.push(&ops::close(fd, key));
+        }
+        self.push(&ops::close(socket.fd, key));
+    }
+}

@@ -1,0 +1,273 @@
+//! Connected sockets: [`TcpStream`], [`UnixStream`], and what they share, [`Stream`].
+//!
+//! Receiving hands out leases; sending takes leases, in order, and returns at once: the bytes leave at the end of the
+//! turn, gathered. A stream that carries TLS will speak the same way: plaintext leases in, gathered sends out.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
+use std::path::Path;
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, SockRef, Socket as Socket2, Type};
+
+use super::Lease;
+use super::ring::buffers::Size;
+use super::ring::ring::with_core;
+use super::ring::slab::Key;
+use super::ring::socket::Socket;
+
+const OFF_CORE: &str = "streams are used on the core that made them";
+
+/// Options of a TCP connection, set before it is used.
+#[derive(Clone, Debug, Default)]
+pub struct TcpOptions {
+    /// Probe an idle peer after this long (`TCP_KEEPIDLE`); none: no keepalive.
+    pub keepalive: Option<Duration>,
+    /// Give up on unacknowledged data after this long (`TCP_USER_TIMEOUT`).
+    pub user_timeout: Option<Duration>,
+    /// Congestion control by name, as in `tcp_available_congestion_control`.
+    pub congestion_control: Option<String>,
+}
+
+impl TcpOptions {
+    /// Sets the options, and `TCP_NODELAY`, on a socket. On a listening socket, accepted ones inherit them.
+    pub(super) fn apply(&self, socket: &Socket2) -> io::Result<()> {
+        socket.set_tcp_nodelay(true)?;
+        if let Some(time) = self.keepalive {
+            socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(time))?;
+        }
+        if let Some(time) = self.user_timeout {
+            socket.set_tcp_user_timeout(Some(time))?;
+        }
+        if let Some(name) = &self.congestion_control {
+            socket.set_tcp_congestion(name.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// A connected socket of this core. Dropping it cancels what is in flight and closes it, unsent bytes included: await
+/// [`Stream::sent_below`] first where they matter.
+pub struct Stream {
+    key: Key,
+}
+
+impl Stream {
+    pub(super) fn adopt(fd: RawFd) -> Stream {
+        let key = with_core(|core| core.sockets.borrow_mut().insert(Socket::new(fd))).expect(OFF_CORE);
+        Stream { key }
+    }
+
+    /// Starts to receive without waiting: an idle connection notices its peer's end even when nobody reads.
+    pub fn start_receiving(&self) {
+        if let Poll::Ready(Ok(Some(lease))) = self.poll_recv() {
+            self.unread(lease);
+        }
+    }
+
+    /// The next received bytes (never empty); `None` at the end of the stream. Registers the current task.
+    ///
+    /// # Errors
+    /// As the kernel reports for the socket, for example `ECONNRESET`.
+    pub fn poll_recv(&self) -> Poll<io::Result<Option<Lease>>> {
+        match with_core(|core| core.poll_input(self.key)).expect(OFF_CORE) {
+            Some(input) => Poll::Ready(input),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Awaits [`Stream::poll_recv`]. Dropping the future loses nothing: bytes stay with the stream.
+    pub async fn recv(&self) -> io::Result<Option<Lease>> {
+        poll_fn(|_| self.poll_recv()).await
+    }
+
+    /// Puts bytes back in front, to be received next.
+    pub fn unread(&self, lease: Lease) {
+        if !lease.is_empty() {
+            self.with_socket(|socket| socket.put_back(lease));
+        }
+    }
+
+    /// Whether bytes, the end or an error wait to be received. On an idle connection: whether it is still good.
+    pub fn has_input(&self) -> bool {
+        self.with_socket(|socket| socket.has_input()).unwrap_or(true)
+    }
+
+    /// Long bodies are received into large buffers, one at a time; heads and frames into small ones.
+    pub fn receive_bulk(&self, bulk: bool) {
+        let size = if bulk { Size::Large } else { Size::Small };
+        with_core(|core| core.want_size(self.key, size));
+    }
+
+    /// The current task is woken by input from now on; `None` at an idle connection's watcher does the same for it.
+    pub fn watch(&self) {
+        with_core(|core| {
+            let current = core.tasks.current();
+            if let Some(socket) = core.sockets.borrow_mut().get_mut(self.key) {
+                socket.reader = current;
+            }
+        });
+    }
+
+    /// Queues bytes to be sent behind those queued before. Never blocks; see [`Stream::unsent`] for back-pressure.
+    pub fn send(&self, lease: Lease) {
+        with_core(|core| core.queue_send(self.key, lease));
+    }
+
+    /// Bytes queued that the kernel has not taken yet.
+    pub fn unsent(&self) -> usize {
+        self.with_socket(|socket| socket.unsent()).unwrap_or(0)
+    }
+
+    /// Ready when at most `bytes` are unsent; else registers the current task.
+    ///
+    /// # Errors
+    /// As the kernel reports for the socket, for example `EPIPE`. Queued bytes are lost then.
+    pub fn poll_sent_below(&self, bytes: usize) -> Poll<io::Result<()>> {
+        with_core(|core| {
+            let current = core.tasks.current();
+            let mut sockets = core.sockets.borrow_mut();
+            let Some(socket) = sockets.get_mut(self.key) else { return Poll::Ready(Ok(())) };
+            if let Some(error) = socket.send_failure() {
+                return Poll::Ready(Err(error));
+            }
+            if socket.unsent() <= bytes {
+                return Poll::Ready(Ok(()));
+            }
+            socket.wake_when_below(bytes, current);
+            Poll::Pending
+        })
+        .expect(OFF_CORE)
+    }
+
+    /// Awaits [`Stream::poll_sent_below`].
+    pub async fn sent_below(&self, bytes: usize) -> io::Result<()> {
+        poll_fn(|_| self.poll_sent_below(bytes)).await
+    }
+
+    /// Says that no more bytes will follow (FIN). Await [`Stream::sent_below`]`(0)` first.
+    ///
+    /// # Errors
+    /// `ENOTCONN` when the peer has already gone.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.with_fd(|fd| SockRef::from(&fd).shutdown(Shutdown::Write))
+    }
+
+    /// Makes the coming close a reset, so that the peer cannot take what it got for all there was.
+    pub fn reset_on_close(&self) {
+        // If this fails the peer is already gone.
+        let _ = self.with_fd(|fd| SockRef::from(&fd).set_linger(Some(Duration::ZERO)));
+    }
+
+    /// The peer's address, if it has one that IP knows.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.with_fd(|fd| SockRef::from(&fd).peer_addr()).ok()?.as_socket()
+    }
+
+    fn with_socket<R>(&self, f: impl FnOnce(&mut Socket) -> R) -> Option<R> {
+        with_core(|core| core.sockets.borrow_mut().get_mut(self.key).map(f)).flatten()
+    }
+
+    fn with_fd<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+        let fd = self.with_socket(|socket| socket.fd);
+        let Some(fd) = fd else { return Err(io::Error::from_raw_os_error(libc::ENOTCONN)) };
+        // SAFETY: the descriptor stays open while this handle lives: its slot is closed only when the handle is dropped.
+        f(unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    async fn connect(socket: Socket2, address: SockAddr) -> io::Result<Stream> {
+        let stream = Stream::adopt(socket.into_raw_fd());
+        with_core(|core| core.start_connect(stream.key, address));
+        poll_fn(|_| stream.poll_connected()).await?;
+        Ok(stream)
+    }
+
+    fn poll_connected(&self) -> Poll<io::Result<()>> {
+        with_core(|core| {
+            let current = core.tasks.current();
+            let mut sockets = core.sockets.borrow_mut();
+            let socket = sockets.get_mut(self.key).expect("the handle keeps its slot");
+            socket.reader = current;
+            socket.connected().map_or(Poll::Pending, Poll::Ready)
+        })
+        .expect(OFF_CORE)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        with_core(|core| core.close(self.key));
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stream({}/{})", self.key.index, self.key.generation)
+    }
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub struct TcpStream(Stream);
+
+impl TcpStream {
+    pub(super) fn from_stream(stream: Stream) -> TcpStream {
+        TcpStream(stream)
+    }
+
+    /// Connects. Dropping the future gives up and closes.
+    ///
+    /// # Errors
+    /// As the kernel reports: refused, unreachable, out of descriptors or ports. There is no time limit here.
+    pub async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
+        let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
+        options.apply(&socket)?;
+        Ok(TcpStream(Stream::connect(socket, address.into()).await?))
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Stream {
+        tcp.0
+    }
+}
+
+impl std::ops::Deref for TcpStream {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.0
+    }
+}
+
+/// A connection over a unix-domain socket.
+#[derive(Debug)]
+pub struct UnixStream(Stream);
+
+impl UnixStream {
+    /// Connects to a socket file.
+    ///
+    /// # Errors
+    /// As the kernel reports: no such file, refused, path too long.
+    pub async fn connect(path: &Path) -> io::Result<UnixStream> {
+        let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
+        Ok(UnixStream(Stream::connect(socket, SockAddr::unix(path)?).await?))
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(unix: UnixStream) -> Stream {
+        unix.0
+    }
+}
+
+impl std::ops::Deref for UnixStream {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.0
+    }
+}
