@@ -224,7 +224,8 @@ impl Core {
     /// Drops all tasks and waits until the kernel has let go of every socket and buffer.
     fn shut(&self) -> bool {
         self.tasks.clear();
-        for key in self.sockets.borrow().keys() {
+        let open = self.sockets.borrow().keys();
+        for key in open {
             self.close(key);
         }
         let until = Instant::now() + SHUT_PATIENCE;
