@@ -1,0 +1,97 @@
+//! What the proxy tells an origin about the client and itself: `X-Forwarded-*`, `X-Real-IP`, `X-Request-Id`,
+//! `Via` (RFC 9110 7.6.3). A peer outside `trusted_proxies` cannot speak for anyone: everything it says under
+//! these names, or under their spellings with `_`, is removed. Called by `h1::client` for every request.
+
+use crate::head::RequestHead;
+use crate::header::name::{Name, NameSet, set_of};
+
+/// The name in `Via`, towards both sides, unless the engine gives another.
+pub const VIA_NAME: &str = "pinion";
+
+/// How one request is to be forwarded.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    /// Address of the peer.
+    pub client_ip: &'a str,
+    /// `http` or `https`: how the client reached us.
+    pub scheme: &'a str,
+    /// Our id for the request; a trusted peer's own valid id goes before it.
+    pub request_id: &'a str,
+    /// The peer is in `trusted_proxies`.
+    pub trusted: bool,
+    /// Our name in `Via`.
+    pub via_name: &'a str,
+    /// Sent as `Host` instead of the client's.
+    pub host: Option<&'a str>,
+    /// Pass the WebSocket upgrade on.
+    pub upgrade: bool,
+    /// Sent as target (path and query) instead of the client's. Must be visible ASCII.
+    pub target: Option<&'a [u8]>,
+}
+
+impl Default for Forward<'_> {
+    fn default() -> Self {
+        Forward {
+            client_ip: "",
+            scheme: "http",
+            request_id: "",
+            trusted: false,
+            via_name: VIA_NAME,
+            host: None,
+            upgrade: false,
+            target: None,
+        }
+    }
+}
+
+/// Fields written anew for every request.
+pub(crate) const REWRITTEN: NameSet = set_of(&[
+    Name::XForwardedFor,
+    Name::XForwardedHost,
+    Name::XForwardedProto,
+    Name::XRealIp,
+    Name::XRequestId,
+]);
+
+/// Further fields that only trusted peers may send.
+pub(crate) const UNTRUSTED: NameSet = set_of(&[Name::Forwarded, Name::XForwardedOther, Name::Lookalike]);
+
+/// Writes our fields for this request.
+pub(crate) fn write(out: &mut Vec<u8>, input: &[u8], head: &RequestHead, forward: &Forward<'_>) {
+    let kept = |name: Name| if forward.trusted { head.fields.value(name, input) } else { None };
+    write_forwarded_for(out, input, head, forward);
+    write_field(out, "X-Real-IP", kept(Name::XRealIp).unwrap_or(forward.client_ip.as_bytes()));
+    write_field(out, "X-Forwarded-Proto", kept(Name::XForwardedProto).unwrap_or(forward.scheme.as_bytes()));
+    write_field(out, "X-Forwarded-Host", kept(Name::XForwardedHost).unwrap_or(head.host(input)));
+    let request_id = head.request_id(input, forward.trusted).unwrap_or(forward.request_id.as_bytes());
+    write_field(out, "X-Request-Id", request_id);
+    write_via(out, head.version.number(), forward.via_name);
+}
+
+/// Appends the peer to the list, which only a trusted peer may have begun.
+fn write_forwarded_for(out: &mut Vec<u8>, input: &[u8], head: &RequestHead, forward: &Forward<'_>) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if forward.trusted {
+        for field in head.fields.all(Name::XForwardedFor).filter(|field| !field.value.is_empty()) {
+            out.extend_from_slice(field.value.of(input));
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(forward.client_ip.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    if !value.is_empty() {
+        crate::h1::encode::push_field(out, name.as_bytes(), value);
+    }
+}
+
+/// Adds us behind everyone else: a further field line counts as appended (RFC 9110 5.3).
+pub(crate) fn write_via(out: &mut Vec<u8>, version: &str, name: &str) {
+    out.extend_from_slice(b"Via: ");
+    out.extend_from_slice(version.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
