@@ -385,10 +385,11 @@ impl FrameReader {
     /// Reads a head, or as much of it as is there. To be called while not [`in_payload`](Self::in_payload).
     #[inline]
     pub fn read_head(&mut self, bytes: &[u8]) -> Result<HeadRead, FrameError> {
-        if self.stage == START && self.flags & CLOSED == 0 {
-            if let Some(read) = self.read_whole_head(bytes)? {
-                return Ok(read);
-            }
+        if self.stage == START
+            && self.flags & CLOSED == 0
+            && let Some(read) = self.read_whole_head(bytes)?
+        {
+            return Ok(read);
         }
         self.read_split_head(bytes)
     }

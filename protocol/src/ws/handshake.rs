@@ -324,12 +324,7 @@ mod tests {
         ]
     }
 
-    fn check(
-        method: &[u8],
-        is_http_1_1: bool,
-        has_body: bool,
-        fields: Fields,
-    ) -> Result<Key, HandshakeError> {
+    fn check(is_get: bool, is_http_1_1: bool, has_body: bool, fields: Fields) -> Result<Key, HandshakeError> {
         check_opening(Opening { is_get, is_http_1_1, has_body, fields: fields.into_iter() })
     }
 
@@ -418,6 +413,27 @@ mod tests {
             let found = check_answer(*status, fields.iter().copied(), &key).err();
             assert_eq!(found, *expected, "{status} {fields:?}");
         }
+    }
+
+    #[test]
+    fn a_handshake_as_it_is_on_the_wire() {
+        let request = b"GET /chat HTTP/1.1\r\nHost: pinion.test\r\nUpgrade: websocket\r\n\
+            Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        let limits = crate::Limits::default();
+        let mut head = RequestHead::new();
+        assert_eq!(head.parse(request, &limits), Ok(Some(request.len())));
+        let key = check_request(request, &head).expect("a right handshake");
+
+        let response = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+            Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        let mut answer = ResponseHead::new();
+        assert_eq!(answer.parse(response, &limits, Method::Get), Ok(Some(response.len())));
+        assert_eq!(check_response(response, &answer, &key), Ok(()));
+        assert!(deflate_accepted(response, &answer));
+        let other = Key::new([0; 16]);
+        assert_eq!(check_response(response, &answer, &other), Err(HandshakeError::ResponseAccept));
     }
 
     #[test]
