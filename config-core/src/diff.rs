@@ -39,6 +39,21 @@ const RESTART_KEYS: [&str; 11] = [
     "server.tcp_user_timeout_ms",
 ];
 
+/// Puts the settings that only a restart changes back to what `running` has, so that a published model says
+/// what really runs.
+pub fn keep_until_restart(running: &Model, next: &mut Model) {
+    let (old, new) = (&running.server, &mut next.server);
+    new.listen.clone_from(&old.listen);
+    new.cores.clone_from(&old.cores);
+    new.runtime = old.runtime;
+    new.busy_poll_us = old.busy_poll_us;
+    new.backlog = old.backlog;
+    new.tcp_keepalive_ms = old.tcp_keepalive_ms;
+    new.tcp_user_timeout_ms = old.tcp_user_timeout_ms;
+    new.congestion_control.clone_from(&old.congestion_control);
+    next.logging = running.logging;
+}
+
 /// The settings that differ, in the order of their keys.
 pub fn diff(before: &Model, after: &Model) -> Vec<Change> {
     let mut sides: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
@@ -73,6 +88,26 @@ mod tests {
         assert_eq!(keys, expected);
         assert_eq!(changes[1].before, None);
         assert_eq!(changes[1].after.as_deref(), Some("\"http://b:2\""));
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_exactly_what_is_kept() {
+        let one = ProxyConfig::builder().target("http://a:1").build().expect("valid");
+        let two = ProxyConfig::from_json(
+            r#"{"server": {"listen": ["[::1]:1"], "cores": "1", "runtime": "epoll", "busyPollUs": 1, "backlog": 1,
+                    "tcpKeepaliveMs": 60000, "tcpUserTimeoutMs": 5000, "congestionControl": "bbr",
+                    "maxConnections": 1, "idleTimeoutMs": 1, "trustedProxies": ["::1"]},
+                "logging": {"level": "warn", "format": "text", "destination": "stderr"},
+                "limits": {"fieldsMax": 50}, "pool": {"maxSize": 1},
+                "route": [{"vHost": "*", "backends": [{"url": "http://b:1"}]}]}"#,
+        )
+        .expect("valid");
+        let all = diff(one.model(), two.model());
+        let (restart, at_once): (Vec<Change>, Vec<Change>) = all.into_iter().partition(Change::needs_restart);
+        assert_eq!(restart.len(), RESTART_KEYS.len());
+        let mut kept = two.model().clone();
+        keep_until_restart(one.model(), &mut kept);
+        assert_eq!(diff(one.model(), &kept), at_once);
     }
 
     #[test]

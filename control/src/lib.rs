@@ -1,1 +1,11 @@
-//! placeholder
+//! The control plane: everything around the data plane that the operator touches. It never names the engine:
+//! `main.rs` joins the two through the traits of `config-core`.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod demo;
+pub mod log;
+pub mod reload;
+pub mod screen;
+pub mod settings;
+pub mod signals;

@@ -1,0 +1,144 @@
+//! SIGHUP: reads the configuration file again and publishes what changed. Called by `main.rs`, one at a time.
+//!
+//! Either the whole new configuration takes effect, or nothing does. Settings that only a restart changes keep
+//! their running values and are named in the log.
+
+use std::sync::Arc;
+
+use config_core::diff::{self, Change};
+use config_core::publish::Publish;
+use config_core::{Model, Snapshot};
+use tracing::{error, info, warn};
+
+use crate::settings::Sources;
+
+/// What a reload did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new epoch runs.
+    Published {
+        /// Its number.
+        epoch: u32,
+    },
+    /// The file says what already runs.
+    Unchanged,
+    /// Nothing changed, and the log says why.
+    Refused,
+}
+
+/// Reads `sources` again and publishes the difference to what runs.
+pub fn reload(sources: &Sources, publish: &dyn Publish) -> Outcome {
+    let Some(file) = &sources.file else {
+        warn!("reload refused: there is no configuration file; nothing changes");
+        return Outcome::Refused;
+    };
+    let settings = match sources.load() {
+        Ok(settings) => settings,
+        Err(errors) => {
+            for error in errors.iter() {
+                error!(%error, "reload refused");
+            }
+            let (file, count) = (file.display(), errors.count());
+            error!(%file, count, "reload refused: the configuration is not valid; nothing changes");
+            return Outcome::Refused;
+        }
+    };
+    let current = publish.current();
+    let next = next_model(current.model(), settings.config.model());
+    let changes = diff::diff(current.model(), &next);
+    if changes.is_empty() {
+        info!(epoch = current.epoch(), "reload: nothing to change");
+        return Outcome::Unchanged;
+    }
+    let epoch = current.epoch().wrapping_add(1);
+    match publish.prepare(Arc::new(Snapshot::new(next, epoch))) {
+        Ok(prepared) => {
+            publish.commit(prepared);
+            changes.iter().for_each(log_change);
+            info!(epoch, changes = changes.len(), "reload: published");
+            Outcome::Published { epoch }
+        }
+        Err(reason) => {
+            error!(%reason, "reload refused: the configuration cannot run; nothing changes");
+            Outcome::Refused
+        }
+    }
+}
+
+/// The written model, less what only a restart changes; that is logged.
+fn next_model(running: &Model, written: &Model) -> Model {
+    for change in diff::diff(running, written).iter().filter(|change| change.needs_restart()) {
+        warn!(key = change.key, after = change.after, "reload: takes effect after a restart");
+    }
+    let mut next = written.clone();
+    diff::keep_until_restart(running, &mut next);
+    next
+}
+
+fn log_change(change: &Change) {
+    let value = |side: &Option<String>| side.clone().unwrap_or_else(|| "none".to_owned());
+    info!(key = change.key, before = value(&change.before), after = value(&change.after), "reload: changed");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
+    use config_core::publish::{Prepared, PublishError};
+
+    use super::*;
+
+    /// A data plane that remembers what was committed, and refuses backends on port 666.
+    struct Fake(Mutex<Arc<Snapshot>>);
+
+    impl Publish for Fake {
+        fn prepare(&self, snapshot: Arc<Snapshot>) -> Result<Prepared, PublishError> {
+            if snapshot.model().route.upstream.backends.iter().any(|backend| backend.url.ends_with(":666")) {
+                return Err(PublishError { key: String::new(), reason: "no".to_owned() });
+            }
+            Ok(Prepared::new(snapshot, Box::new(())))
+        }
+
+        fn commit(&self, prepared: Prepared) {
+            *self.0.lock().expect("not poisoned") = prepared.into_parts().0;
+        }
+
+        fn current(&self) -> Arc<Snapshot> {
+            self.0.lock().expect("not poisoned").clone()
+        }
+    }
+
+    fn file_text(target: &str, server: &str) -> String {
+        format!("[server]\n{server}\n[[route]]\nvhost = \"*\"\nbackends = [{{ url = \"{target}\" }}]\n")
+    }
+
+    #[test]
+    fn a_reload_publishes_all_or_nothing() {
+        let path: PathBuf = std::env::temp_dir().join(format!("pinion-{}-reload.toml", std::process::id()));
+        let write = |text: &str| std::fs::write(&path, text).expect("a temporary file");
+        write(&file_text("http://a:1", ""));
+        let sources = Sources { file: Some(path.clone()), ..Sources::default() };
+        let first = sources.load().expect("valid").config.snapshot();
+        let fake = Fake(Mutex::new(Arc::new(first)));
+        let target = || fake.current().model().route.upstream.backends[0].url.clone();
+
+        assert_eq!(reload(&sources, &fake), Outcome::Unchanged);
+
+        write(&file_text("http://b:1", "max_connections = 7\nlisten = [\"[::]:1\"]"));
+        assert_eq!(reload(&sources, &fake), Outcome::Published { epoch: 2 });
+        assert_eq!(target(), "http://b:1");
+        assert_eq!(fake.current().model().server.max_connections, 7);
+        assert_eq!(fake.current().model().server.listen[0].to_string(), "0.0.0.0:8080", "needs a restart");
+        assert_eq!(fake.current().epoch(), 2);
+
+        write(&file_text("http://c:1", "max_connections = 0"));
+        assert_eq!(reload(&sources, &fake), Outcome::Refused);
+        write(&file_text("http://c:666", ""));
+        assert_eq!(reload(&sources, &fake), Outcome::Refused);
+        std::fs::remove_file(&path).expect("it was there");
+        assert_eq!(reload(&sources, &fake), Outcome::Refused);
+        assert_eq!((target().as_str(), fake.current().epoch()), ("http://b:1", 2));
+        assert_eq!(reload(&Sources::default(), &fake), Outcome::Refused);
+    }
+}
