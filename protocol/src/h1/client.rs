@@ -53,7 +53,7 @@ enum State {
 }
 
 /// The machine of one backend connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     decoder: BodyDecoder,
     encoder: BodyEncoder,

@@ -8,3 +8,6 @@ pub(crate) mod framing;
 pub mod head;
 pub mod server;
 pub(crate) mod syntax;
+
+#[cfg(test)]
+mod tests;
