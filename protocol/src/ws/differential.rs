@@ -189,7 +189,7 @@ fn payload(random: &mut Random, opcode: u8) -> Vec<u8> {
             payload.truncate(random.pick(&[0, 1, 2, 9, 9, 9, 5]));
             payload
         }
-        8.. => vec![b'p'; if random.one_in(40) { len } else { len.min(125) }],
+        9.. => vec![b'p'; if random.one_in(40) { len } else { len.min(125) }],
         2 => (0..len).map(|_| random.next() as u8).collect(),
         _ if random.one_in(30) => (0..len).map(|_| random.next() as u8).collect(),
         _ => "aé€😀z".bytes().cycle().take(len).collect(),

@@ -1,0 +1,17 @@
+//! The bodies of all fuzz targets, as plain functions: a fuzzer calls them from `fuzz_targets/`, and
+//! `tests/corpus.rs` calls them over every corpus file and seeded mutations where no fuzzer can be built.
+//!
+//! A body panics when a promise of the product is broken; it never checks only that nothing crashes. It drives
+//! operations, not only bytes: where the wire is cut and what the machine is asked for come from the input too.
+#![forbid(unsafe_code)]
+
+mod h1;
+mod input;
+mod machines;
+mod text;
+mod ws;
+
+pub use h1::{h1_request, h1_response};
+pub use machines::{chunked, h1_split};
+pub use text::config;
+pub use ws::ws_frames;
