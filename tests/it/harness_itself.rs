@@ -21,12 +21,14 @@ fn client_and_origin_speak_without_a_proxy() {
 #[test]
 fn fin_and_rst_are_told_apart() {
     let origin = Origin::start(|conn| {
+        conn.request();
         if conn.number == 2 {
             conn.reset_on_close();
         }
     });
-    assert_eq!(Client::connect(origin.addr()).closed(), End::Closed);
-    assert_eq!(Client::connect(origin.addr()).closed(), End::Reset);
+    let request = "GET / HTTP/1.1\r\n\r\n";
+    assert_eq!(Client::connect(origin.addr()).send(request).closed(), End::Closed);
+    assert_eq!(Client::connect(origin.addr()).send(request).closed(), End::Reset);
 }
 
 #[test]

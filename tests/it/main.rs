@@ -2,4 +2,26 @@
 
 #![forbid(unsafe_code)]
 
+mod backend_dies;
+mod backpressure;
+mod bodies;
+mod caps;
+mod check;
+mod deadlines;
+mod drain;
+mod expect_continue;
+mod forwarded_fields;
 mod harness_itself;
+mod hop_by_hop;
+mod keeps_alive;
+mod path_normalised;
+mod pipelining;
+mod real_clients;
+mod refuses;
+mod relay;
+mod reload;
+mod response_faults;
+mod retry;
+mod turns;
+mod unix_backend;
+mod upgrade;

@@ -266,6 +266,24 @@ impl Conn {
         }
     }
 
+    /// The next WebSocket frame as it was sent; `None` when the proxy ended the connection.
+    pub fn next_frame(&mut self) -> Option<Vec<u8>> {
+        let mut frame = self.wire.exactly(2).ok()?;
+        let masked = if frame[1] & 0x80 != 0 { 4 } else { 0 };
+        let extended = match frame[1] & 0x7f {
+            126 => self.wire.exactly(2).ok()?,
+            127 => self.wire.exactly(8).ok()?,
+            _ => Vec::new(),
+        };
+        let len = match extended.len() {
+            0 => usize::from(frame[1] & 0x7f),
+            _ => extended.iter().fold(0, |len, byte| len << 8 | usize::from(*byte)),
+        };
+        frame.extend(extended);
+        frame.extend(self.wire.exactly(masked + len).ok()?);
+        Some(frame)
+    }
+
     /// Sends every byte back as it comes, until the proxy ends the connection.
     pub fn echo_bytes(&mut self) {
         while let Ok(bytes) = self.wire.some() {

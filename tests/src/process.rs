@@ -226,11 +226,10 @@ impl Log {
     }
 }
 
-/// The addresses on the start screen's lines about listeners.
+/// The addresses on the start screen's lines about listeners: `listen   http://127.0.0.1:8080`.
 fn listening(log: &str) -> Vec<SocketAddr> {
-    let lines = log.lines().filter(|line| line.to_ascii_lowercase().contains("listen"));
-    let words = lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || "\",/[]()".contains(c)));
-    words.filter_map(|word| word.parse().ok()).filter(|addr: &SocketAddr| addr.port() != 0).collect()
+    let lines = log.lines().filter_map(|line| line.trim().strip_prefix("listen "));
+    lines.filter_map(|line| line.trim().strip_prefix("http://")?.parse().ok()).collect()
 }
 
 fn quiet(command: &mut Command) -> &mut Command {

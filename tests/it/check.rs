@@ -1,0 +1,131 @@
+//! `pinion check` and the command line: exit codes, and every mistake with its place.
+
+use harness::files::Folder;
+use harness::process::run;
+use harness::{Origin, Pinion, Settings};
+
+const GOOD: &str = "[server]\nlisten = [\"127.0.0.1:0\"]\n\n[[route]]\nvhost = \"*\"\n\
+    backends = [{ url = \"http://127.0.0.1:9\" }]\n";
+
+fn check(text: &str) -> harness::process::Output {
+    let folder = Folder::new();
+    let file = folder.write("pinion.toml", text);
+    run(&["check", "--config", &file.display().to_string()])
+}
+
+#[test]
+fn good_file_is_good() {
+    let output = check(GOOD);
+    assert_eq!(output.code, Some(0), "{}", output.text);
+    assert!(output.text.contains("127.0.0.1:9"), "says what would run: {}", output.text);
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line() {
+    let text = "[server]\nlisten = [\"nowhere\"]\nmax_conections = 5\nidle_timeout_ms = -1\n\n[timeouts]\n\
+                connect_ms = \"soon\"\n\n[[route]]\nvhost = \"*\"\nbackends = [{ url = \"ftp://a\" }]\n";
+    let output = check(text);
+    assert_eq!(output.code, Some(2), "{}", output.text);
+    for (line, key) in
+        [(2, "listen"), (3, "max_connections"), (4, "idle_timeout_ms"), (7, "connect_ms"), (11, "backends")]
+    {
+        let place = format!("pinion.toml:{line}:");
+        let named = output.text.lines().any(|row| row.contains(&place) && row.contains(key));
+        assert!(named, "line {line}, {key}: {}", output.text);
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_configuration_errors() {
+    let output = run(&["check", "--config", "/nonexistent/pinion.toml"]);
+    assert_eq!(output.code, Some(2), "{}", output.text);
+    assert!(output.text.contains("/nonexistent/pinion.toml"), "{}", output.text);
+    let output = check("[server\nlisten = 1\n");
+    assert_eq!(output.code, Some(2), "{}", output.text);
+    assert!(output.text.contains(":1:"), "{}", output.text);
+}
+
+#[test]
+fn dump_shows_where_values_come_from() {
+    let folder = Folder::new();
+    let file = folder.write("pinion.toml", format!("[limits]\nfields_max = 50\n\n{GOOD}"));
+    let output = run(&["check", "--config", &file.display().to_string(), "--dump", "--log-level", "debug"]);
+    assert_eq!(output.code, Some(0), "{}", output.text);
+    let line =
+        |key: &str| output.text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    assert!(line("limits.fields_max").contains("50"), "{}", output.text);
+    assert!(line("limits.fields_max").contains("pinion.toml:2"), "{}", output.text);
+    assert!(line("logging.level").contains("--log-level"), "{}", output.text);
+    assert!(line("pool.max_size").contains("default"), "{}", output.text);
+}
+
+#[test]
+fn bad_command_lines_exit_with_2() {
+    let lines: [&[&str]; 7] = [
+        &["--nonsense"],
+        &["nonsense"],
+        &["serve"],
+        &["--target", "http://127.0.0.1:9", "--port", "99999"],
+        &["--target", "nonsense", "--port", "0"],
+        &["--target", "http://127.0.0.1:9", "--port", "0", "--cores", "x"],
+        &["--port", "0"],
+    ];
+    for args in lines {
+        let output = run(args);
+        assert_eq!(output.code, Some(2), "{args:?}: {}", output.text);
+        assert!(!output.text.is_empty(), "{args:?} says why");
+    }
+}
+
+#[test]
+fn help_and_version_are_there() {
+    for args in [["--help"], ["--version"]] {
+        let output = run(&args);
+        assert_eq!(output.code, Some(0), "{}", output.text);
+    }
+    assert!(run(&["--help"]).text.contains("--target"));
+}
+
+#[test]
+fn port_that_is_taken_is_a_run_time_failure() {
+    let origin = Origin::answering("ok");
+    let taken = origin.addr().to_string();
+    let output = run(&["--target", "http://127.0.0.1:9", "--listen", &taken, "--cores", "1"]);
+    assert_eq!(output.code, Some(1), "{}", output.text);
+    assert!(output.text.contains(&taken), "names the address: {}", output.text);
+}
+
+#[test]
+fn start_screen_tells_what_runs() {
+    let origin = Origin::answering("ok");
+    let pinion = Settings::to(&origin).start();
+    let screen = pinion.log();
+    for part in ["Pinion", "cores", "driver", "listen", "target", "stop", &origin.addr().to_string()] {
+        assert!(screen.contains(part), "{part}: {screen}");
+    }
+}
+
+#[test]
+fn target_and_port_are_enough() {
+    let origin = Origin::echo();
+    let pinion = Pinion::start_with(&["--target", &origin.url(), "--port", "0", "--cores", "1"], 1);
+    let text = pinion.client().get("/a").text();
+    assert!(text.starts_with("GET /a HTTP/1.1\r\n"), "{text}");
+}
+
+#[test]
+fn demo_works_by_itself() {
+    let pinion = Pinion::start_with(&["demo", "--port", "0", "--cores", "1"], 1);
+    let mut client = pinion.client();
+    assert_eq!(client.get("/health").status, 200);
+    let page = client.get("/");
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("<html"), "{}", page.text());
+    client.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello");
+    assert!(client.response().text().contains("hello"));
+    let mut session = pinion.client();
+    assert_eq!(session.send(harness::ws::upgrade("/ws")).response().status, 101);
+    session.send(harness::ws::client_frame(harness::ws::opcode::TEXT, b"hello"));
+    let echoed = harness::ws::server_frame(harness::ws::opcode::TEXT, b"hello");
+    assert_eq!(session.exactly(echoed.len()), echoed);
+}

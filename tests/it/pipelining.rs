@@ -1,0 +1,103 @@
+//! Pipelined requests are answered in order, each with its own answer.
+
+use harness::{Origin, proxy};
+
+fn targets() -> Origin {
+    Origin::start(|conn| {
+        while let Some(request) = conn.request() {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            conn.answer(&format!("{}{body}", request.target));
+        }
+    })
+}
+
+#[test]
+fn answers_come_in_order() {
+    let origin = targets();
+    let pinion = proxy(&origin);
+    let mut client = pinion.client();
+    let wire: String = (0..100).map(|at| format!("GET /{at} HTTP/1.1\r\nHost: test\r\n\r\n")).collect();
+    client.send(wire);
+    for at in 0..100 {
+        assert_eq!(client.response().text(), format!("/{at}"));
+    }
+}
+
+#[test]
+fn every_split_gives_the_same_answers() {
+    let origin = targets();
+    let pinion = proxy(&origin);
+    let wire: &[u8] = b"POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\nok\
+        POST /b HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n0\r\n\r\nGET /c HTTP/1.1\r\nHost: t\r\n\r\n";
+    for cut in 1..wire.len() {
+        let mut client = pinion.client();
+        // TCP_NODELAY makes two writes two segments, most of the time.
+        client.send(&wire[..cut]);
+        client.send(&wire[cut..]);
+        for expected in ["/aok", "/byes", "/c"] {
+            assert_eq!(client.response().text(), expected, "cut at {cut}");
+        }
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn one_byte_at_a_time_is_a_request_too() {
+    let origin = targets();
+    let pinion = proxy(&origin);
+    let mut client = pinion.client();
+    for byte in
+        b"POST /slow HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nyes\r\n0\r\n\r\n"
+    {
+        client.send([*byte]);
+    }
+    assert_eq!(client.response().text(), "/slowyes");
+}
+
+#[test]
+fn bad_request_behind_a_good_one_gets_its_own_refusal() {
+    let origin = targets();
+    let pinion = proxy(&origin);
+    let mut client = pinion.client();
+    client.send("GET /good HTTP/1.1\r\nHost: test\r\n\r\nGET /bad HTTP/1.1\r\n\r\nGET /never HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(client.response().text(), "/good");
+    assert_eq!(client.response().status, 400);
+    let (more, _) = client.rest();
+    assert!(more.is_empty());
+    assert_eq!(origin.only_request().target, "/good");
+}
+
+#[test]
+fn nothing_is_answered_after_close() {
+    let origin = targets();
+    let pinion = proxy(&origin);
+    let mut client = pinion.client();
+    client.send(
+        "GET /last HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: test\r\n\r\n",
+    );
+    assert_eq!(client.response().text(), "/last");
+    let (more, _) = client.rest();
+    assert!(more.is_empty());
+    assert_eq!(origin.only_request().target, "/last");
+}
+
+#[test]
+fn empty_lines_before_a_request_are_skipped() {
+    // RFC 9112 2.2.
+    let origin = targets();
+    let pinion = proxy(&origin);
+    let mut client = pinion.client();
+    assert_eq!(client.send("\r\n\r\nGET /a HTTP/1.1\r\nHost: t\r\n\r\n").response().text(), "/a");
+    assert_eq!(client.send("\r\nGET /b HTTP/1.1\r\nHost: t\r\n\r\n").response().text(), "/b");
+}
+
+#[test]
+fn half_closed_client_still_gets_its_answers() {
+    let origin = targets();
+    let pinion = proxy(&origin);
+    let mut client = pinion.client();
+    client.send("GET /a HTTP/1.1\r\nHost: t\r\n\r\nGET /b HTTP/1.1\r\nHost: t\r\n\r\n").half_close();
+    assert_eq!(client.response().text(), "/a");
+    assert_eq!(client.response().text(), "/b");
+    client.closed();
+}

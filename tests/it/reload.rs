@@ -1,0 +1,96 @@
+//! SIGHUP reads the file again: valid means new exchanges follow it, invalid means nothing changes.
+
+use harness::ws::{self, client_frame, opcode, server_frame};
+use harness::{Gate, Origin, Settings, wait};
+
+#[test]
+fn new_target_takes_effect_without_losing_a_request() {
+    let (old, new) = (Origin::answering("old"), Origin::answering("new"));
+    let settings = Settings::to(&old).cores("1");
+    let mut pinion = settings.start();
+    let mut client = pinion.client();
+    assert_eq!(client.get("/").text(), "old");
+    pinion.write_config(&Settings::to(&new).cores("1").toml());
+    pinion.hang_up();
+    wait::until("the new target answers", || client.get("/").text() == "new");
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "new");
+        assert_eq!(pinion.client().get("/").text(), "new");
+    }
+    assert!(pinion.is_running());
+}
+
+#[test]
+fn invalid_file_changes_nothing() {
+    let origin = Origin::answering("ok");
+    let mut pinion = Settings::to(&origin).start();
+    pinion.write_config("[server]\nmax_conections = 1\n");
+    pinion.hang_up();
+    pinion.wait_log("max_conections");
+    for _ in 0..5 {
+        assert_eq!(pinion.client().get("/").text(), "ok");
+    }
+    assert!(pinion.is_running());
+    // And a good one still works afterwards.
+    let other = Origin::answering("other");
+    pinion.write_config(&Settings::to(&other).cores("1").toml());
+    pinion.hang_up();
+    wait::until("the next reload works", || pinion.client().get("/").text() == "other");
+}
+
+#[test]
+fn exchange_in_flight_ends_where_it_began() {
+    let answer = Gate::new();
+    let told = answer.clone();
+    let old = Origin::start(move |conn| {
+        while conn.request().is_some() {
+            told.wait();
+            conn.answer("old");
+        }
+    });
+    let new = Origin::answering("new");
+    let pinion = Settings::to(&old).cores("1").start();
+    let mut in_flight = pinion.client();
+    in_flight.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    old.wait_requests(1);
+    pinion.write_config(&Settings::to(&new).cores("1").toml());
+    pinion.hang_up();
+    wait::until("the new target answers", || {
+        // A request that still went to the old one is not answered yet, so ask on a fresh connection.
+        let mut client = pinion.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        wait::some("the request arrives somewhere", || {
+            let at_new = !new.requests().is_empty();
+            (at_new || old.requests().len() > 1).then_some(at_new)
+        })
+    });
+    answer.open();
+    assert_eq!(in_flight.response().text(), "old");
+    assert_eq!(in_flight.get("/").text(), "new");
+}
+
+#[test]
+fn session_survives_a_change_of_target() {
+    let old = Origin::start(|conn| {
+        if let Some(request) = conn.request() {
+            conn.send(ws::switch(request.field("sec-websocket-key").unwrap_or_default()));
+            while conn.next_frame().is_some() {
+                conn.send(server_frame(opcode::TEXT, b"still here"));
+            }
+        }
+    });
+    let new = Origin::answering("new");
+    let pinion = Settings::to(&old).cores("1").start();
+    let mut session = pinion.client();
+    assert_eq!(session.send(ws::upgrade("/")).response().status, 101);
+    pinion.write_config(&Settings::to(&new).and(&old).cores("1").toml());
+    pinion.hang_up();
+    wait::until("the new target answers", || {
+        let mut client = pinion.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.response_to("GET").text() == "new"
+    });
+    session.send(client_frame(opcode::TEXT, b"a"));
+    let answer = server_frame(opcode::TEXT, b"still here");
+    assert_eq!(session.exactly(answer.len()), answer);
+}
