@@ -1,2 +1,174 @@
-//! placeholder
-fn main() {}
+//! `bench`: the load generator, the comparison with nginx and HAProxy, and the shoot-out of runtimes.
+//!
+//! Run by hand or by `cargo x bench`. The method is CPU time per request of one pinned proxy, ratios within one
+//! run, medians of three rounds or more. Needs two cores, io_uring, `taskset`, and the proxies that take part.
+#![forbid(unsafe_code)]
+
+mod cores;
+mod load;
+mod measure;
+mod peers;
+mod relay;
+mod report;
+mod targets;
+mod turns;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use load::work::Work;
+use measure::machine::Machine;
+use peers::Proxy;
+use relay::Runtime;
+use report::Comparison;
+use turns::{Plan, take_turns};
+
+/// Measures Pinion against nginx and HAProxy, and io_uring runtimes against each other.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Compare Pinion with nginx and HAProxy.
+    Peers {
+        #[command(flatten)]
+        turns: Turns,
+        /// Proxies that take part: nginx, haproxy, pinion, direct, relay-<runtime>.
+        #[arg(long, value_delimiter = ',', default_value = "direct,nginx,haproxy,pinion")]
+        only: Vec<Proxy>,
+        /// A Pinion binary to measure instead of building one.
+        #[arg(long)]
+        pinion: Option<PathBuf>,
+    },
+    /// Compare the bare relay on each runtime.
+    Runtimes {
+        #[command(flatten)]
+        turns: Turns,
+        /// Runtimes that take part; the first is what the others are divided by.
+        #[arg(long, value_delimiter = ',', default_value = "monoio,glommio,tokio")]
+        only: Vec<Runtime>,
+    },
+    /// Be one bare relay, until ended. The shoot-out starts these itself.
+    Relay {
+        /// The runtime to relay on.
+        #[arg(long)]
+        runtime: Runtime,
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Where to relay to.
+        #[arg(long)]
+        origin: SocketAddr,
+    },
+}
+
+/// How long and at what.
+#[derive(Args)]
+struct Turns {
+    /// Rounds; each proxy has one turn at each work in a round.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Length of each measuring window.
+    #[arg(long, default_value_t = 4.0)]
+    seconds: f64,
+    /// What to do: http<N>, ws<N>, idle, connect, latency, body<SIZE>.
+    #[arg(long, value_delimiter = ',')]
+    work: Vec<Work>,
+    /// Save the report even though the run is not the whole one.
+    #[arg(long)]
+    save: bool,
+}
+
+/// What `peers` does unless told otherwise.
+const PEERS_WORKS: &str = "http64,http512,http2000,ws64,ws2000,idle,connect,body64k,body1m,body16m,latency";
+/// What `runtimes` does unless told otherwise.
+const RUNTIMES_WORKS: &str = "http64,http512,http2000,ws64,ws2000,idle";
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Peers { turns, only, pinion } => compare_peers(&turns, &only, pinion),
+        Task::Runtimes { turns, only } => compare_runtimes(&turns, &only),
+        Task::Relay { runtime, listen, origin } => runtime.run(listen, origin),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare_peers(turns: &Turns, only: &[Proxy], pinion: Option<PathBuf>) -> io::Result<()> {
+    peers::install_missing(only)?;
+    let pinion = match pinion {
+        Some(pinion) => pinion,
+        None if only.contains(&Proxy::Pinion) => peers::pinion::build()?,
+        None => PathBuf::new(),
+    };
+    let plan = plan(turns, PEERS_WORKS, only.to_vec(), pinion);
+    let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 4;
+    compare(Comparison::Peers, &plan, is_whole || turns.save)
+}
+
+fn compare_runtimes(turns: &Turns, only: &[Runtime]) -> io::Result<()> {
+    let proxies = only.iter().map(|&runtime| Proxy::Relay(runtime)).collect();
+    let plan = plan(turns, RUNTIMES_WORKS, proxies, PathBuf::new());
+    let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 3;
+    compare(Comparison::Runtimes, &plan, is_whole || turns.save)
+}
+
+fn plan(turns: &Turns, default_works: &str, proxies: Vec<Proxy>, pinion: PathBuf) -> Plan {
+    let all = default_works.split(',').map(|name| name.parse().expect("the default works are right"));
+    let works = if turns.work.is_empty() { all.collect() } else { turns.work.clone() };
+    Plan {
+        proxies,
+        works,
+        rounds: turns.rounds.max(1),
+        window: Duration::from_secs_f64(turns.seconds),
+        pinion,
+    }
+}
+
+fn compare(comparison: Comparison, plan: &Plan, saves: bool) -> io::Result<()> {
+    cores::raise_open_files()?;
+    cores::pin_to_load_core()?;
+    let priority = cores::raise_priority();
+    let machine = Machine::read();
+    let samples = take_turns(plan)?;
+    let settings = format!(
+        "{} rounds of {:.1} s windows, order rotated; proxy pinned to core {}, generator and origin in one thread on \
+         core {}; {priority}. CPU time is that of all the proxy's threads; idle memory is growth of Pss. The open loop \
+         runs at {:.0} % of the slower peer's peak, corrected for coordinated omission.",
+        plan.rounds,
+        plan.window.as_secs_f64(),
+        cores::PROXY_CORE,
+        cores::LOAD_CORE,
+        turns::LATENCY_LOAD * 100.0,
+    );
+    let text = report::markdown(comparison, &machine, &settings, &samples);
+    println!("{text}");
+    if saves {
+        let path = report_path(comparison, &machine.date);
+        std::fs::write(&path, text)?;
+        eprintln!("saved as {}", path.display());
+    }
+    Ok(())
+}
+
+fn report_path(comparison: Comparison, date: &str) -> PathBuf {
+    let kind = match comparison {
+        Comparison::Peers => "peers",
+        Comparison::Runtimes => "runtimes",
+    };
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("reports").join(format!("{date}-{kind}.md"))
+}

@@ -1,0 +1,36 @@
+//! Which core does what. The proxy has one to itself; generator and origin share the other.
+
+use std::io;
+use std::path::Path;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// The core that every proxy is pinned to.
+pub(crate) const PROXY_CORE: usize = 0;
+/// The core of the load thread.
+pub(crate) const LOAD_CORE: usize = 1;
+
+/// Pins the calling thread to the load core.
+pub(crate) fn pin_to_load_core() -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(LOAD_CORE);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Raises the limit of open files as far as the system allows; the proxies inherit it.
+pub(crate) fn raise_open_files() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
+}
+
+/// Puts this process, and the proxies that it will start, before other work on the machine where the system
+/// allows it; tells the report which it was.
+pub(crate) fn raise_priority() -> &'static str {
+    const NICENESS: i32 = -15;
+    let is_raised = rustix::process::setpriority_process(None, NICENESS).is_ok();
+    // Where the kernel groups tasks by session, niceness counts only between groups.
+    let group = "/proc/self/autogroup";
+    let is_group_raised = !Path::new(group).exists() || std::fs::write(group, NICENESS.to_string()).is_ok();
+    if is_raised && is_group_raised { "all at raised priority" } else { "all at normal priority" }
+}

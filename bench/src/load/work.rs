@@ -1,0 +1,149 @@
+//! The kinds of work that a proxy can be put to, and the names that the command line and reports give them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Connections that share the transfer of long bodies.
+const BODY_CONNECTIONS: usize = 16;
+/// Connections at once where each request has its own.
+const CONNECT_AT_ONCE: usize = 64;
+/// Connections that an open loop may use.
+const LATENCY_CONNECTIONS: usize = 64;
+/// Idle sessions unless the name says otherwise.
+const IDLE_SESSIONS: usize = 4000;
+/// The small answer that most kinds of work ask for.
+const SMALL_BODY_BYTES: usize = 128;
+
+/// One kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    /// `http64`: closed loop, kept connections, small answers.
+    Http { connections: usize },
+    /// `body64k`, `body1m`: closed loop, kept connections, long answers.
+    Body { bytes: usize },
+    /// `connect`: a new connection for each request.
+    Connect { at_once: usize },
+    /// `ws64`: closed loop of echoes of 64 bytes.
+    WebSocket { sessions: usize },
+    /// `idle`: memory of sessions that stay open.
+    Idle { sessions: usize },
+    /// `latency`: open loop at a fixed rate.
+    Latency { connections: usize },
+}
+
+impl Work {
+    /// Body length of the answers asked for; 0 where there are none.
+    pub(crate) fn body_len(self) -> usize {
+        match self {
+            Work::Http { .. } | Work::Connect { .. } | Work::Latency { .. } => SMALL_BODY_BYTES,
+            Work::Body { bytes } => bytes,
+            Work::WebSocket { .. } | Work::Idle { .. } => 0,
+        }
+    }
+
+    /// Clients at once.
+    pub(crate) fn clients(self) -> usize {
+        match self {
+            Work::Http { connections } | Work::Latency { connections } => connections,
+            Work::Body { .. } => BODY_CONNECTIONS,
+            Work::Connect { at_once } => at_once,
+            Work::WebSocket { sessions } | Work::Idle { sessions } => sessions,
+        }
+    }
+
+    /// What the work does, for a reader of a report.
+    pub(crate) fn title(self) -> String {
+        match self {
+            Work::Http { connections } => format!("keep-alive GET, 128 B, {connections} connections"),
+            Work::Body { bytes } => format!("body of {}, {BODY_CONNECTIONS} connections", size_name(bytes)),
+            Work::Connect { at_once } => format!("new connection per request, {at_once} at once"),
+            Work::WebSocket { sessions } => format!("WebSocket echo, 64 B, {sessions} sessions"),
+            Work::Idle { sessions } => format!("idle WebSocket session, of {sessions}"),
+            Work::Latency { connections } => format!("open loop, 128 B, {connections} connections"),
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Work::Http { connections } => write!(f, "http{connections}"),
+            Work::Body { bytes } => write!(f, "body{}", size_name(*bytes)),
+            Work::Connect { at_once: CONNECT_AT_ONCE } => write!(f, "connect"),
+            Work::Connect { at_once } => write!(f, "connect{at_once}"),
+            Work::WebSocket { sessions } => write!(f, "ws{sessions}"),
+            Work::Idle { sessions: IDLE_SESSIONS } => write!(f, "idle"),
+            Work::Idle { sessions } => write!(f, "idle{sessions}"),
+            Work::Latency { connections: LATENCY_CONNECTIONS } => write!(f, "latency"),
+            Work::Latency { connections } => write!(f, "latency{connections}"),
+        }
+    }
+}
+
+impl FromStr for Work {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Work, String> {
+        let digits_at = name.find(|c: char| c.is_ascii_digit()).unwrap_or(name.len());
+        let (kind, rest) = name.split_at(digits_at);
+        let count = |default: Option<usize>| match (rest, default) {
+            ("", Some(default)) => Ok(default),
+            _ => {
+                rest.parse().ok().filter(|n| (1..=9000).contains(n)).ok_or("a count from 1 to 9000 is needed")
+            }
+        };
+        let work = match kind {
+            "http" => count(None).map(|connections| Work::Http { connections }),
+            "ws" => count(None).map(|sessions| Work::WebSocket { sessions }),
+            "idle" => count(Some(IDLE_SESSIONS)).map(|sessions| Work::Idle { sessions }),
+            "connect" => count(Some(CONNECT_AT_ONCE)).map(|at_once| Work::Connect { at_once }),
+            "latency" => count(Some(LATENCY_CONNECTIONS)).map(|connections| Work::Latency { connections }),
+            "body" => {
+                size_of(rest).map(|bytes| Work::Body { bytes }).ok_or("a size such as 64k or 1m is needed")
+            }
+            _ => Err("the kinds are http<N>, ws<N>, idle, connect, latency and body<SIZE>"),
+        };
+        work.map_err(|hint| format!("work {name:?}: {hint}"))
+    }
+}
+
+/// `64k`, `1m` or plain bytes, up to 1 GiB.
+fn size_of(name: &str) -> Option<usize> {
+    let (digits, unit) = match name.strip_suffix('k') {
+        Some(digits) => (digits, 1 << 10),
+        None => name.strip_suffix('m').map_or((name, 1), |digits| (digits, 1 << 20)),
+    };
+    let size = digits.parse::<usize>().ok()?.checked_mul(unit)?;
+    (1..=1 << 30).contains(&size).then_some(size)
+}
+
+fn size_name(bytes: usize) -> String {
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 20) => format!("{}m", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{}k", bytes >> 10),
+        _ => bytes.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_there_and_back() {
+        for name in [
+            "http64", "http2000", "ws64", "idle", "idle500", "connect", "connect8", "latency", "body64k",
+            "body16m", "body100",
+        ] {
+            let work: Work = name.parse().expect("the name is right");
+            assert_eq!(work.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn wrong_names_are_refused() {
+        for name in ["", "http", "http0", "http99999", "ws", "body", "body0k", "body64q", "mail", "64"] {
+            assert!(name.parse::<Work>().is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Facts of the machine that a report must carry: without them a ratio cannot be compared with a later one.
+
+use std::fs;
+use std::process::Command;
+
+/// Kernel, processor, cores and commit, as written at the head of a report.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) kernel: String,
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) commit: String,
+    pub(crate) date: String,
+}
+
+impl Machine {
+    /// Reads the facts now. What cannot be read is written as `unknown`.
+    pub(crate) fn read() -> Machine {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        Machine {
+            kernel: read_trimmed("/proc/sys/kernel/osrelease"),
+            processor: model_in(&cpuinfo).unwrap_or("unknown").to_owned(),
+            cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
+            commit: commit(),
+            date: first_line("date", &["--utc", "+%Y-%m-%d"]),
+        }
+    }
+}
+
+/// First line that a command prints on either stream, or `unknown`. nginx tells its version on standard error.
+pub(crate) fn first_line(program: &str, arguments: &[&str]) -> String {
+    let Ok(output) = Command::new(program).args(arguments).output() else { return "unknown".to_owned() };
+    let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown").trim().to_owned()
+}
+
+/// Short commit, with `+` where the tree differs from it.
+fn commit() -> String {
+    let commit = first_line("git", &["rev-parse", "--short", "HEAD"]);
+    let changed = Command::new("git").args(["status", "--porcelain", "--untracked-files=no"]).output();
+    let is_changed = changed.is_ok_and(|output| !output.stdout.is_empty());
+    if is_changed { format!("{commit}+") } else { commit }
+}
+
+fn read_trimmed(path: &str) -> String {
+    fs::read_to_string(path).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+/// The processor's name in the text of `/proc/cpuinfo`.
+fn model_in(cpuinfo: &str) -> Option<&str> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_is_named() {
+        let text = "processor\t: 0\nmodel\t\t: 2\nmodel name\t: Some CPU 3000\n";
+        assert_eq!(model_in(text), Some("Some CPU 3000"));
+        assert_eq!(model_in("processor : 0\n"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! nginx as a peer: one worker, a pool of kept origin connections wide enough for every client, no access log.
+//!
+//! Only `Proxy::start` calls it. Buffers of long bodies are widened to what gives nginx its best figure there;
+//! the WebSocket location keeps the small default, which is what an idle session should cost.
+
+use std::fs;
+use std::io;
+
+use super::Setup;
+use crate::measure::machine::first_line;
+
+/// Writes the configuration and gives the command line.
+pub(crate) fn command(setup: Setup<'_>) -> io::Result<Vec<String>> {
+    let folder = setup.folder.display();
+    let path = setup.folder.join("nginx.conf");
+    fs::write(&path, configuration(setup))?;
+    let path = path.display().to_string();
+    Ok(vec!["nginx".to_owned(), "-p".to_owned(), format!("{folder}/"), "-c".to_owned(), path])
+}
+
+/// Name and version.
+pub(crate) fn version() -> String {
+    first_line("nginx", &["-v"]).replace("nginx version: ", "")
+}
+
+fn configuration(setup: Setup<'_>) -> String {
+    let Setup { origin, listen, folder, .. } = setup;
+    let folder = folder.display();
+    format!(
+        r#"daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log error;
+events {{ worker_connections 19000; }}
+http {{
+    access_log off;
+    tcp_nodelay on;
+    keepalive_timeout 600s;
+    keepalive_requests 1000000000;
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+    upstream origin {{
+        server {origin};
+        keepalive 4096;
+        keepalive_timeout 600s;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen {listen} backlog=4096;
+        proxy_http_version 1.1;
+        location / {{
+            proxy_pass http://origin;
+            proxy_buffer_size 16k;
+            proxy_buffers 8 32k;
+            proxy_busy_buffers_size 64k;
+            proxy_max_temp_file_size 0;
+            proxy_set_header Connection "";
+{forwarded}        }}
+        location /ws {{
+            proxy_pass http://origin;
+            proxy_read_timeout 600s;
+            proxy_send_timeout 600s;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+{forwarded}        }}
+    }}
+}}
+"#,
+        forwarded = FORWARDED
+    )
+}
+
+/// The forwarded fields; `proxy_set_header` is not inherited by a location that sets one of its own.
+const FORWARDED: &str = "            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $http_host;
+            proxy_set_header Via \"1.1 nginx\";
+            proxy_set_header X-Request-Id $request_id;
+";

@@ -1,0 +1,36 @@
+//! Pinion itself: the release binary with its defaults on the proxy core.
+//!
+//! Only `Proxy::start` calls it. No tuning flag belongs here: the comparison is of the defaults.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::Setup;
+use crate::cores::PROXY_CORE;
+
+/// The command line.
+pub(crate) fn command(setup: Setup<'_>) -> io::Result<Vec<String>> {
+    let Setup { origin, listen, pinion, .. } = setup;
+    Ok(vec![
+        pinion.display().to_string(),
+        format!("--target=http://{origin}"),
+        format!("--listen={listen}"),
+        format!("--cores={PROXY_CORE}"),
+    ])
+}
+
+/// Builds the release binary and tells where it is: beside this very program, in the same target folder.
+pub(crate) fn build() -> io::Result<PathBuf> {
+    let bench = std::env::current_exe()?;
+    let target =
+        bench.ancestors().nth(2).ok_or_else(|| io::Error::other("this program has no target folder"))?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--release", "--quiet", "--package", "control", "--bin", "pinion", "--target-dir"]);
+    let status = build.arg(target).status()?;
+    if !status.success() {
+        return Err(io::Error::other(format!("the build of pinion ended with {status}")));
+    }
+    Ok(target.join("release").join("pinion"))
+}

@@ -1,0 +1,150 @@
+//! Takes turns: round by round, work by work, every proxy in an order that rotates.
+//!
+//! `main` gives the plan; the report gets the samples. Each turn starts a fresh process and ends it, so that no
+//! proxy profits from, or suffers for, an earlier turn; proxies that are compared run within seconds of each
+//! other, since only ratios of one run count.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::load::work::Work;
+use crate::load::{Aim, Generator, Outcome};
+use crate::peers::{Proxy, Setup, free_address};
+
+/// Before each window. Longer than that a closed loop does not change on loopback.
+const WARMUP: Duration = Duration::from_millis(1500);
+/// An open loop runs at this share of the slower peer's peak.
+pub(crate) const LATENCY_LOAD: f64 = 0.7;
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) proxies: Vec<Proxy>,
+    pub(crate) works: Vec<Work>,
+    pub(crate) rounds: usize,
+    pub(crate) window: Duration,
+    /// The release binary of Pinion; not used unless Pinion takes part.
+    pub(crate) pinion: PathBuf,
+}
+
+/// One turn's result.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub(crate) proxy: Proxy,
+    pub(crate) work: Work,
+    pub(crate) outcome: Outcome,
+}
+
+/// Runs the whole plan on the calling thread, telling each turn on standard error.
+pub(crate) fn take_turns(plan: &Plan) -> io::Result<Vec<Sample>> {
+    let generator = Generator::bind()?;
+    let folder = std::env::temp_dir().join(format!("pinion-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let samples = turns_in(plan, &generator, &folder);
+    fs::remove_dir_all(&folder)?;
+    samples
+}
+
+fn turns_in(plan: &Plan, generator: &Generator, folder: &Path) -> io::Result<Vec<Sample>> {
+    let bench = Bench { plan, generator, folder };
+    let rate = bench.latency_rate()?;
+    let mut samples = Vec::new();
+    for round in 0..plan.rounds {
+        for &work in &plan.works {
+            for proxy in bench.order(round, work) {
+                let outcome = bench.turn(proxy, work, rate)?;
+                eprintln!(
+                    "round {} {:>9} {:<14} {}",
+                    round + 1,
+                    work.to_string(),
+                    proxy.to_string(),
+                    summary(&outcome)
+                );
+                samples.push(Sample { proxy, work, outcome });
+            }
+        }
+    }
+    Ok(samples)
+}
+
+/// What every turn needs.
+struct Bench<'a> {
+    plan: &'a Plan,
+    generator: &'a Generator,
+    folder: &'a Path,
+}
+
+impl Bench<'_> {
+    /// The proxies of one round, begun one further each round. Only latency is of interest without a proxy.
+    fn order(&self, round: usize, work: Work) -> Vec<Proxy> {
+        let is_latency = matches!(work, Work::Latency { .. });
+        let mut order: Vec<Proxy> =
+            self.plan.proxies.iter().copied().filter(|proxy| is_latency || *proxy != Proxy::Direct).collect();
+        if !order.is_empty() {
+            let shift = round % order.len();
+            order.rotate_left(shift);
+        }
+        order
+    }
+
+    fn turn(&self, proxy: Proxy, work: Work, rate: Option<f64>) -> io::Result<Outcome> {
+        let listen: SocketAddr = free_address()?;
+        let origin = self.generator.origin();
+        let setup = Setup { origin, listen, folder: self.folder, pinion: &self.plan.pinion };
+        let running = proxy.start(setup)?;
+        let aim = Aim {
+            work,
+            target: running.address(),
+            process: running.process(),
+            forwarded_fields: proxy.forwarded_fields(),
+            warmup: WARMUP,
+            window: self.plan.window,
+            rate,
+        };
+        self.generator.run(&aim, || running.end())
+    }
+
+    /// The rate of the open loop, found by a closed loop on each peer; `None` if no latency is asked for.
+    fn latency_rate(&self) -> io::Result<Option<f64>> {
+        let latency = self.plan.works.iter().find(|work| matches!(work, Work::Latency { .. }));
+        let Some(latency) = latency else { return Ok(None) };
+        let is_real = |proxy: &Proxy| *proxy != Proxy::Direct;
+        let has_peer = self.plan.proxies.iter().any(|proxy| proxy.is_peer());
+        let mut slowest: Option<f64> = None;
+        for &proxy in self.plan.proxies.iter().filter(|p| is_real(p) && (p.is_peer() || !has_peer)) {
+            let outcome = self.turn(proxy, Work::Http { connections: latency.clients() }, None)?;
+            eprintln!("peak    {:>9} {:<14} {}", "", proxy.to_string(), summary(&outcome));
+            slowest = Some(slowest.map_or(outcome.rate(), |rate| rate.min(outcome.rate())));
+        }
+        Ok(slowest.map(|rate| rate * LATENCY_LOAD))
+    }
+}
+
+/// One line about a turn, for whoever watches.
+fn summary(outcome: &Outcome) -> String {
+    let mut line = String::new();
+    if let Some(cpu) = outcome.cpu_us_per_request() {
+        line += &format!(
+            "{cpu:8.2} us/req {:9.0} req/s, core {:3.0} % busy",
+            outcome.rate(),
+            outcome.busy() * 100.0
+        );
+    }
+    if let Some(kib) = outcome.session_kib {
+        line += &format!("{kib:8.2} KiB/session");
+    }
+    if let Some(latency) = &outcome.latency {
+        let us = |q| latency.value_at_quantile(q) as f64 / 1_000.0;
+        line += &format!(", p50 {:.0} p99 {:.0} p99.9 {:.0} us", us(0.5), us(0.99), us(0.999));
+    }
+    if outcome.backlog > 0 {
+        line += &format!(", {} due requests never sent", outcome.backlog);
+    }
+    if let Some(fault) = &outcome.first_fault {
+        line += &format!(" FAULTS: {} ({fault})", outcome.faults);
+    }
+    line
+}
