@@ -240,6 +240,9 @@ mod tests {
         config.update(r#"{"server": {"maxConnections": 5}}"#).expect("valid");
         assert_eq!(config.model().server.max_connections, 5);
         assert_eq!(config.model().server.listen[0].addr.port(), 80, "the rest stays");
+        config.update(r#"{"limits": {"bodyBytesMax": 1}}"#).expect("valid");
+        config.update(r#"{"limits": {"bodyBytesMax": null}}"#).expect("valid");
+        assert_eq!(config.model().limits.body_bytes_max, None, "null takes a setting back");
         let before = config.model().clone();
         let errors = config.update(r#"{"server": {"maxConnections": 6, "maxConections": 7}}"#);
         assert!(errors.expect_err("a typo").to_string().contains("max_connections"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::model::Model;
 
-/// One setting that differs. A missing side means that the setting is off or absent there.
+/// One setting that differs. A missing side means that there is no such backend there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Key path, such as `route[0].backends[1].url`.

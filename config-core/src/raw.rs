@@ -21,7 +21,9 @@ pub enum Value {
     Bool(bool),
     /// A whole number.
     Integer(i64),
-    /// Anything that no key takes (dates, fractions, nulls), by the name of its kind.
+    /// JSON's `null`: as if the key were not written, so that an update can take a setting back.
+    Null,
+    /// Anything that no key takes (dates, fractions), by the name of its kind.
     Other(&'static str),
     /// Text.
     Text(String),
@@ -39,6 +41,7 @@ impl Value {
         match self {
             Self::Bool(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
+            Self::Null => "none".to_owned(),
             Self::Other(kind) => format!("a {kind}"),
             Self::Text(text) => format!("{text:?}"),
             Self::Array(items) => format!("a list of {}", items.len()),
@@ -359,7 +362,7 @@ fn json_table(object: serde_json::Map<String, serde_json::Value>) -> Table {
 /// `serde_json` itself refuses documents nested deeper than 128.
 fn json_node(value: serde_json::Value) -> Node {
     let value = match value {
-        serde_json::Value::Null => Value::Other("null"),
+        serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(value) => Value::Bool(value),
         serde_json::Value::Number(number) => {
             number.as_i64().map_or(Value::Other("number that is not a 64-bit integer"), Value::Integer)
@@ -410,7 +413,7 @@ pub(crate) fn to_json(value: &Value) -> serde_json::Value {
     match value {
         Value::Bool(value) => (*value).into(),
         Value::Integer(value) => (*value).into(),
-        Value::Other(_) | Value::Refused => serde_json::Value::Null,
+        Value::Null | Value::Other(_) | Value::Refused => serde_json::Value::Null,
         Value::Text(text) => text.as_str().into(),
         Value::Array(items) => items.iter().map(|node| to_json(&node.value)).collect(),
         Value::Table(table) => {

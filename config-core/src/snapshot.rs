@@ -80,6 +80,7 @@ fn write_value(value: &Value, bytes: &mut Vec<u8>) {
             }
         }
         Value::Table(table) => write_table(table, bytes),
+        Value::Null => bytes.push(b'n'),
         Value::Other(_) | Value::Refused => debug_assert!(false, "a model has no such value"),
     }
 }

@@ -68,3 +68,22 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_signal_is_one_event() {
+        let (sender, events) = mpsc::channel();
+        follow(sender).expect("signals can be followed");
+        for (name, event) in [("-HUP", Event::Reload), ("-TERM", Event::Stop), ("-INT", Event::Stop)] {
+            let command = format!("kill {name} {}", std::process::id());
+            assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
+            assert_eq!(events.recv_timeout(Duration::from_secs(10)), Ok(event), "{name}");
+        }
+    }
+}

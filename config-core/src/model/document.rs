@@ -9,7 +9,7 @@ use crate::raw::{Node, Table, Value};
 
 impl Model {
     /// Every setting with its value, flat: `("server.max_connections", "10000")`, in the order of the keys.
-    /// Values are in their TOML spelling; a setting that is off and has no spelling for it is left out.
+    /// Values are in their TOML spelling; a setting that is off and has no spelling for it is `none`.
     pub fn settings(&self) -> Vec<(String, String)> {
         let mut settings = Vec::new();
         flatten("", &self.document(), &mut settings);
@@ -48,9 +48,8 @@ impl Model {
         put_number(&mut table, "backlog", server.backlog);
         put_optional(&mut table, "tcp_keepalive_ms", server.tcp_keepalive_ms);
         put_optional(&mut table, "tcp_user_timeout_ms", server.tcp_user_timeout_ms);
-        if let Some(name) = &server.congestion_control {
-            put_text(&mut table, "congestion_control", name);
-        }
+        let congestion_control = server.congestion_control.clone().map_or(Value::Null, Value::Text);
+        put(&mut table, "congestion_control", congestion_control);
         table
     }
 
@@ -181,8 +180,9 @@ fn put_number(table: &mut Table, key: &str, number: impl Into<u64>) {
 }
 
 fn put_optional(table: &mut Table, key: &str, number: Option<impl Into<u64>>) {
-    if let Some(number) = number {
-        put_number(table, key, number);
+    match number {
+        Some(number) => put_number(table, key, number),
+        None => put(table, key, Value::Null),
     }
 }
 

@@ -231,6 +231,9 @@ impl<'a> Section<'a> {
         for key in keys {
             self.unavailable.push(key);
             let Some(entry) = self.table.and_then(|table| table.entry(key)) else { continue };
+            if entry.node.value == Value::Null {
+                continue;
+            }
             findings.refuse(
                 &entry.key_origin,
                 &self.path_of(key),
@@ -257,7 +260,7 @@ impl<'a> Section<'a> {
 
     fn node(&mut self, key: &'static str) -> Option<&'a Node> {
         self.known.push(key);
-        Some(&self.table?.entry(key)?.node)
+        Some(&self.table?.entry(key)?.node).filter(|node| node.value != Value::Null)
     }
 }
 

@@ -303,6 +303,32 @@ fn backends_without_ids_get_stable_ones() {
 #[test]
 fn deep_nesting_is_refused_and_does_not_exhaust_the_stack() {
     let depth = 5_000;
-    let text = format!("x = {}{}\n{ROUTE}", "[".repeat(depth), "]".repeat(depth));
-    assert!(!errors(&text).is_empty());
+    let lists = format!("x = {}{}\n{ROUTE}", "[".repeat(depth), "]".repeat(depth));
+    let tables = format!("x = {}1{}\n{ROUTE}", "{ y = ".repeat(depth), " }".repeat(depth));
+    let dots = format!("x{} = 1\n{ROUTE}", ".y".repeat(depth));
+    let header = format!("[x{}]\n{ROUTE}", ".y".repeat(depth));
+    for text in [lists, tables, dots, header] {
+        assert!(!errors(&text).is_empty());
+    }
+}
+
+#[test]
+fn a_file_with_any_one_byte_changed_is_read_or_refused_with_a_reason() {
+    let text = format!(
+        "# \u{fc}\n[server]\nlisten = [\"127.0.0.1:80\"]\ncores = \"0-1\"\ntrusted_proxies = [\"10.0.0.0/8\"]\n\
+         [limits]\nhead_bytes_max = \"16KiB\"\n{ROUTE}retries = 1\n"
+    );
+    let mut refused = 0;
+    for at in 0..text.len() {
+        for byte in [b'"', b'[', b']', b'{', b'=', b'.', b'\n', b'$', b'0', b'-', 0xFF, 0] {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = byte;
+            let changed = String::from_utf8_lossy(&bytes).into_owned();
+            if let Err(errors) = read(&changed) {
+                refused += 1;
+                assert!(errors.iter().all(|error| !error.problem.is_empty()), "{changed}");
+            }
+        }
+    }
+    assert!(refused > text.len(), "most changes break something, yet only {refused} were refused");
 }

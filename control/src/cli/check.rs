@@ -36,7 +36,9 @@ fn dump_into(text: &mut String, config: &ProxyConfig) {
     let width = |value: &config_core::EffectiveValue| value.key.len() + value.value.len() + 3;
     let widest = effective.iter().map(width).filter(|width| *width <= COMMENT_COLUMN_MAX).max().unwrap_or(0);
     for value in &effective {
-        let setting = format!("{} = {}", value.key, value.value);
+        // TOML has no word for a setting that is off: as a comment the line stays valid.
+        let mark = if value.value == "none" { "# " } else { "" };
+        let setting = format!("{mark}{} = {}", value.key, value.value);
         let _ = writeln!(text, "{setting:<widest$}  # {}", value.origin);
     }
 }
@@ -60,6 +62,7 @@ mod tests {
         assert!(line("server.max_connections").ends_with("# p.toml:2:19"), "{text}");
         assert!(line("pool.max_size").ends_with("# default"), "{text}");
         assert!(line("route[0].backends[0].url").ends_with("# p.toml:5:21"), "{text}");
+        assert!(line("# limits.body_bytes_max = none").ends_with("# default"), "{text}");
         assert_eq!(text.lines().count(), config.effective().len());
         assert!(report(&config, &["w".to_owned()], false).contains("warning: w"));
     }
