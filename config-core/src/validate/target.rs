@@ -19,7 +19,7 @@ pub(crate) fn backend(written: &Written, findings: &mut Findings) -> Option<Back
     match parse(written.text.trim()) {
         Ok(backend) => Some(backend),
         Err(problem) => {
-            let problem = format!("found {:?}: {problem}", written.text);
+            let problem = format!("found {:?}: {problem}", without_password(&written.text));
             findings.refuse(&written.origin, &written.path, problem, format!("allowed: {ALLOWED}"));
             None
         }
@@ -41,7 +41,6 @@ fn parse(text: &str) -> Result<Backend, String> {
         other => return Err(format!("unknown scheme {other:?}")),
     };
     if !url.username().is_empty() || url.password().is_some() {
-        // Not echoed by name: it may be a password.
         return Err("a user name or password has no place here".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
@@ -61,6 +60,14 @@ fn parse(text: &str) -> Result<Backend, String> {
     let shown_path = if root_path == "/" { "" } else { &root_path };
     let url = format!("{scheme_name}://{location}{shown_path}");
     Ok(Backend { id: BackendId::new(&url), url, scheme, location, path_prefix, root_path })
+}
+
+/// The URL as it may stand in a log: whatever is before an `@` may be a password.
+fn without_password(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => text.to_owned(),
+    }
 }
 
 /// `unix:/path`, and the spelling with an empty authority, `unix:///path`.
@@ -113,6 +120,17 @@ mod tests {
             assert_eq!(backend.path_prefix, prefix, "{text}");
             assert_eq!(backend.root_path, root, "{text}");
             assert_eq!(parse(&backend.url).as_ref(), Ok(&backend), "the canonical URL means the same");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let origin = crate::origin::Origin::Program;
+        for text in ["http://me:secret@a:1", "http://me:secret@[", "ftp://secret@a", "me:secret@a"] {
+            let mut findings = Findings::default();
+            let written = Written { text: text.to_owned(), origin: origin.clone(), path: "url".to_owned() };
+            assert_eq!(backend(&written, &mut findings), None);
+            assert!(!findings.errors[0].to_string().contains("secret"), "{}", findings.errors[0]);
         }
     }
 
