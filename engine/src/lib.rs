@@ -1,5 +1,26 @@
-//! The data plane: pinned cores, each with its own io_uring loop.
+//! The data plane: pinned cores, each with its own io_uring loop, listeners, pools and counters.
+//!
+//! Embedders and the control plane use [`ProxyServer`]; all else is the path of a request (`docs/request-path.md`).
+//! Rooms from low to high: `io`, `metrics`, `upstream`, `balance`, `table`, `local`, `exchange`, `session`, `h1`,
+//! `conn`, `acceptor`, `core`.
 #![deny(unsafe_code)]
 
+mod acceptor;
+mod balance;
+mod conn;
+mod core;
+mod error;
+mod exchange;
+mod h1;
+mod ids;
 #[allow(unsafe_code, reason = "the one room that talks to the kernel; each use has its SAFETY note")]
 pub mod io;
+mod local;
+mod metrics;
+mod server;
+mod session;
+mod table;
+mod upstream;
+
+pub use error::Error;
+pub use server::{DrainOutcome, ProxyServer, Stats};

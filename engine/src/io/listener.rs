@@ -40,6 +40,19 @@ impl Bound {
         Ok(Bound { socket: socket.into(), address })
     }
 
+    /// Whether nobody serves the address yet: with `SO_REUSEPORT` alone, a second process would silently share it.
+    ///
+    /// # Errors
+    /// As the kernel reports: address in use, not ours, not permitted.
+    pub fn check_free(address: SocketAddr) -> io::Result<()> {
+        let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())
+    }
+
     /// The address, with the port that was picked.
     pub fn address(&self) -> SocketAddr {
         self.address

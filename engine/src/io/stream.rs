@@ -102,14 +102,9 @@ impl Stream {
         with_core(|core| core.want_size(self.key, size));
     }
 
-    /// The current task is woken by input from now on; `None` at an idle connection's watcher does the same for it.
-    pub fn watch(&self) {
-        with_core(|core| {
-            let current = core.tasks.current();
-            if let Some(socket) = core.sockets.borrow_mut().get_mut(self.key) {
-                socket.reader = current;
-            }
-        });
+    /// No task is woken by input any more: the stream is idle in a pool.
+    pub fn unwatch(&self) {
+        self.with_socket(|socket| socket.reader = None);
     }
 
     /// Queues bytes to be sent behind those queued before. Never blocks; see [`Stream::unsent`] for back-pressure.
@@ -122,29 +117,46 @@ impl Stream {
         self.with_socket(|socket| socket.unsent()).unwrap_or(0)
     }
 
+    /// Bytes that the kernel has taken since the stream began.
+    pub fn taken(&self) -> u64 {
+        self.with_socket(|socket| socket.taken()).unwrap_or(0)
+    }
+
+    /// The peer has reset the connection, or it failed otherwise.
+    pub fn is_broken(&self) -> bool {
+        self.with_socket(|socket| socket.is_broken()).unwrap_or(true)
+    }
+
     /// Ready when at most `bytes` are unsent; else registers the current task.
     ///
     /// # Errors
     /// As the kernel reports for the socket, for example `EPIPE`. Queued bytes are lost then.
-    pub fn poll_sent_below(&self, bytes: usize) -> Poll<io::Result<()>> {
+    pub fn poll_sent_below(&self, bytes: u32) -> Poll<io::Result<()>> {
+        self.poll_room(bytes, bytes)
+    }
+
+    /// Ready when at most `high` bytes are unsent; else registers the current task to be woken at `low` or fewer.
+    ///
+    /// # Errors
+    /// As for [`Stream::poll_sent_below`].
+    pub fn poll_room(&self, high: u32, low: u32) -> Poll<io::Result<()>> {
         with_core(|core| {
-            let current = core.tasks.current();
             let mut sockets = core.sockets.borrow_mut();
             let Some(socket) = sockets.get_mut(self.key) else { return Poll::Ready(Ok(())) };
             if let Some(error) = socket.send_failure() {
                 return Poll::Ready(Err(error));
             }
-            if socket.unsent() <= bytes {
+            if socket.unsent() <= high as usize {
                 return Poll::Ready(Ok(()));
             }
-            socket.wake_when_below(bytes, current);
+            socket.wake_when_below(low, core.tasks.current());
             Poll::Pending
         })
         .expect(OFF_CORE)
     }
 
     /// Awaits [`Stream::poll_sent_below`].
-    pub async fn sent_below(&self, bytes: usize) -> io::Result<()> {
+    pub async fn sent_below(&self, bytes: u32) -> io::Result<()> {
         poll_fn(|_| self.poll_sent_below(bytes)).await
     }
 

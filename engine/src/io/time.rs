@@ -56,6 +56,20 @@ impl Alarm {
     }
 }
 
+impl Alarm {
+    /// Waits until the current task is woken by anything, the alarm included.
+    pub async fn or_any_wake(&self) {
+        let mut waited = false;
+        poll_fn(|_| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            self.poll()
+        })
+        .await;
+    }
+}
+
 impl Default for Alarm {
     fn default() -> Alarm {
         Alarm::new()

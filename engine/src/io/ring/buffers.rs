@@ -256,9 +256,10 @@ impl Buffers {
 
 /// Gives the ring buffer of `lease` back and returns the copy in its place (the core is borrowed already).
 fn drop_home(buffers: &Buffers, lease: Lease, start: NonNull<u8>, home: u32) -> Lease {
+    // Not dropped as usual: its drop would look for the core, which may not be running yet or any more.
+    let lease = std::mem::ManuallyDrop::new(lease);
     let copy = Lease::new(start, lease.len, home);
     buffers.release(lease.home);
-    std::mem::forget(lease);
     copy
 }
 

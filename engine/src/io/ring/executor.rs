@@ -8,6 +8,7 @@
 //!                └──── Ready or panic ────► removed (its future is dropped outside of any borrow)
 //! ```
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -131,14 +132,25 @@ impl Executor {
             Ok(Poll::Pending) => self.put_back(key, work),
             Ok(Poll::Ready(())) => self.end(key, work),
             Err(panic) => {
-                self.panics.set(self.panics.get() + 1);
-                let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                tracing::error!(panic = text, "a task panicked; its connection is closed, the core goes on");
+                self.report(&*panic);
                 self.end(key, work);
             }
         }
         self.current.set(None);
+    }
+
+    /// Runs a message or a destructor from outside of any task; its panic ends it alone, like a task's.
+    pub(crate) fn contain(&self, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            self.report(&*panic);
+        }
+    }
+
+    fn report(&self, panic: &(dyn Any + Send)) {
+        self.panics.set(self.panics.get() + 1);
+        let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        tracing::error!(panic = text, "a task panicked; its connection is closed, the core goes on");
     }
 
     fn take_work(&self, key: Key) -> Option<Work> {
@@ -158,9 +170,7 @@ impl Executor {
         let task = self.tasks.borrow_mut().remove(key);
         drop(task);
         // Its destructors may wake, spawn or close: nothing is borrowed here. They may also panic once more.
-        if catch_unwind(AssertUnwindSafe(|| drop(work))).is_err() {
-            self.panics.set(self.panics.get() + 1);
-        }
+        self.contain(|| drop(work));
     }
 
     /// Drops every task; used when the core stops.

@@ -130,11 +130,15 @@ impl Core {
         }
     }
 
-    fn turn(&self, completions: &mut Vec<Completion>) -> io::Result<()> {
+    /// False when `main` has ended: the core must not sleep then, for nothing may be left to wake it.
+    fn turn(&self, main: Key, completions: &mut Vec<Completion>) -> io::Result<bool> {
         self.now_ms.set(self.clock.elapsed().as_millis() as u64);
         self.run_messages();
         self.expire_timers();
         self.tasks.run_ready();
+        if !self.tasks.is_live(main) {
+            return Ok(false);
+        }
         self.flush();
         self.buffers.offer();
         self.feed_starved();
@@ -143,13 +147,13 @@ impl Core {
         for completion in completions.drain(..) {
             self.dispatch(completion);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn run_messages(&self) {
         for _ in 0..MESSAGES_PER_TURN {
             let Some(message) = self.mailbox.take() else { return };
-            message();
+            self.tasks.contain(message);
         }
     }
 
@@ -347,7 +351,7 @@ impl Runtime {
         if !core.shut() {
             // The kernel may still write into the buffers, or somebody still reads them: never free them.
             tracing::error!(leased = core.buffers.leased(), "sockets or leases outlived their core; memory is leaked");
-            std::mem::forget(self.core.take());
+            let _leaked = self.core.take().map(std::mem::ManuallyDrop::new);
         }
         result
     }
@@ -382,9 +386,7 @@ fn drive<F: Future + 'static>(core: &Core, main: F) -> io::Result<F::Output> {
         *result.borrow_mut() = Some(value);
     }));
     let mut completions = Vec::with_capacity(1024);
-    while core.tasks.is_live(main) {
-        core.turn(&mut completions)?;
-    }
+    while core.turn(main, &mut completions)? {}
     let value = output.borrow_mut().take();
     value.ok_or_else(|| io::Error::other("the core's main task panicked"))
 }

@@ -53,6 +53,7 @@ pub(crate) struct Socket {
 
     outbox: Option<Box<Outbox>>,
     send_error: i32,
+    taken: u64,
     writer: Option<Key>,
     writer_below: u32,
 
@@ -122,6 +123,7 @@ impl Socket {
             reader: None,
             outbox: None,
             send_error: 0,
+            taken: 0,
             writer: None,
             writer_below: 0,
             address: None,
@@ -163,9 +165,19 @@ impl Socket {
         (self.send_error != 0).then(|| io::Error::from_raw_os_error(self.send_error))
     }
 
-    pub(crate) fn wake_when_below(&mut self, unsent: usize, writer: Option<Key>) {
+    pub(crate) fn wake_when_below(&mut self, unsent: u32, writer: Option<Key>) {
         self.writer = writer;
-        self.writer_below = u32::try_from(unsent).unwrap_or(u32::MAX);
+        self.writer_below = unsent;
+    }
+
+    /// Bytes that the kernel has taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Failed in either direction.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.receive_error != 0 || self.send_error != 0
     }
 
     pub(crate) fn take_accepted(&mut self) -> Option<io::Result<RawFd>> {
@@ -367,7 +379,10 @@ impl Core {
         let Some(outbox) = socket.outbox.as_mut() else { return };
         outbox.sending = false;
         match completion.result {
-            sent @ 0.. => outbox.advance(sent as usize),
+            sent @ 0.. => {
+                socket.taken += sent as u64;
+                outbox.advance(sent as usize);
+            }
             error if -error == libc::EAGAIN || -error == libc::EINTR => {}
             error => {
                 socket.send_error = -error;

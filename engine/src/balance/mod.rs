@@ -1,0 +1,3 @@
+//! Choosing a backend. A closed set of strategies; this version has one.
+
+pub(crate) mod round_robin;

@@ -1,0 +1,51 @@
+//! A client connection: its stream, its machine, its deadline, its place.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use protocol::h1::server::Server;
+
+use super::intake::Intake;
+use crate::io::{Accepted, Alarm, Stream, now_ms};
+use crate::local::Local;
+use crate::local::clients::Place;
+
+/// What every exchange on the connection works with. Closed when dropped.
+pub(crate) struct ClientConn {
+    pub(crate) local: Rc<Local>,
+    pub(crate) stream: Stream,
+    pub(crate) machine: Server,
+    pub(crate) intake: Intake,
+    /// The one deadline of the connection; who waits sets it.
+    pub(crate) alarm: Alarm,
+    pub(crate) peer: Peer,
+    /// Given back when the connection is gone.
+    pub(crate) place: Place,
+}
+
+/// Who is at the other end.
+pub(crate) struct Peer {
+    pub(crate) address: Option<IpAddr>,
+    /// The address as it goes into fields.
+    pub(crate) text: Box<str>,
+}
+
+impl ClientConn {
+    /// Takes an accepted connection over in the current task.
+    pub(crate) fn new(local: Rc<Local>, accepted: Accepted) -> ClientConn {
+        let place = Place::take(&local);
+        let stream: Stream = accepted.into_stream().into();
+        // An IPv4 client of a dual-stack socket is shown as the IPv4 client it is.
+        let address = stream.peer_address().map(|address| address.ip().to_canonical());
+        let text = address.map(|address| address.to_string()).unwrap_or_default().into_boxed_str();
+        ClientConn {
+            machine: Server::new(now_ms()),
+            intake: Intake::default(),
+            alarm: Alarm::new(),
+            peer: Peer { address, text },
+            place,
+            stream,
+            local,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Closing so that the last answer arrives: a close with unread input would make the kernel send a reset, which can
+//! destroy the answer on its way. So: send all, say FIN, then read and forget for a moment (RFC 9112 9.6).
+
+use std::io;
+
+use super::client::ClientConn;
+use crate::io::{Alarm, Stream, now_ms};
+use crate::upstream::connect::with_alarm;
+
+/// How long, and how much, is read and forgotten after the last answer.
+const LINGER_MS: u64 = 1_000;
+const LINGER_BYTES_MAX: usize = 512 * 1024;
+
+/// Ends a connection whose answer is complete.
+pub(crate) async fn close(conn: ClientConn) {
+    let stall_ms = conn.local.view().model().timeouts.write_stall_ms;
+    // It ends well or not: in both cases the connection is closed next.
+    let _ = send_all(&conn.stream, &conn.alarm, stall_ms).await;
+    if conn.stream.shutdown_write().is_err() {
+        return;
+    }
+    conn.alarm.set(Some(now_ms() + LINGER_MS));
+    with_alarm(&conn.alarm, forget_input(&conn.stream)).await;
+}
+
+/// Awaits the sending of all that is queued, as long as the peer takes some of it every `stall_ms`.
+///
+/// # Errors
+/// The socket's own, or `TimedOut`.
+pub(crate) async fn send_all(stream: &Stream, alarm: &Alarm, stall_ms: u64) -> io::Result<()> {
+    loop {
+        let before = stream.unsent();
+        alarm.set(Some(now_ms() + stall_ms));
+        match with_alarm(alarm, stream.sent_below(0)).await {
+            Some(outcome) => return outcome,
+            None if stream.unsent() < before => {}
+            None => return Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+async fn forget_input(stream: &Stream) {
+    let mut forgotten = 0;
+    while let Ok(Some(lease)) = stream.recv().await {
+        forgotten += lease.len();
+        if forgotten > LINGER_BYTES_MAX {
+            return;
+        }
+    }
+}

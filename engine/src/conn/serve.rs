@@ -1,0 +1,33 @@
+//! The connection loop: one request after the other, until one of them ends it. A pipelined request waits in the
+//! connection's intake until the answer before it is complete, so answers keep the order of requests.
+
+use std::rc::Rc;
+
+use super::client::ClientConn;
+use super::linger;
+use crate::exchange::{self, Next};
+use crate::h1::read_head::{self, Ended};
+use crate::io::{Accepted, now_ms};
+use crate::local::Local;
+use crate::session::relay;
+
+/// Serves one client connection from accept to close.
+pub(crate) async fn serve(local: Rc<Local>, accepted: Accepted) {
+    let mut conn = ClientConn::new(local, accepted);
+    loop {
+        let head = match read_head::read_head(&mut conn).await {
+            Ok(head) => head,
+            Err(Ended::Silently) => return,
+            Err(Ended::Refused(error)) => {
+                exchange::refuse::refuse_request(&mut conn, error);
+                return linger::close(conn).await;
+            }
+        };
+        match exchange::run(&mut conn, head).await {
+            Next::Request => conn.machine.next_request(now_ms()),
+            Next::Close => return linger::close(conn).await,
+            Next::Cut => return conn.stream.reset_on_close(),
+            Next::Session(session) => return relay::start(conn, *session),
+        }
+    }
+}

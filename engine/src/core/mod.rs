@@ -1,0 +1,5 @@
+//! One core from start to end: pinned thread, ring, listeners, tick, drain.
+
+pub(crate) mod shared;
+pub(crate) mod start;
+pub(crate) mod tick;

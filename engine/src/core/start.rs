@@ -1,0 +1,151 @@
+//! One core's thread: pin it, open its ring, build its local state, accept, tick, drain.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::shared::Shared;
+use super::tick;
+use crate::acceptor;
+use crate::error::Error;
+use crate::io::{self, Bound, Features, Options, Runtime, Task, TcpListener};
+use crate::local::Local;
+
+const TICK: Duration = Duration::from_secs(1);
+/// How often sessions are closed while draining at a pace.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
+
+/// Starts core `index` with its listeners; returns once it accepts.
+///
+/// # Errors
+/// When the thread, the pinning or the ring fails.
+pub(crate) fn start(
+    shared: Arc<Shared>,
+    index: usize,
+    listeners: Vec<Bound>,
+    options: Options,
+) -> Result<(JoinHandle<()>, Features), Error> {
+    let processor = shared.cores[index].processor;
+    let failed = |cause| Error::Core { core: processor, cause };
+    let (ready, started) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name(format!("pinion-core-{processor}"))
+        .spawn(move || run(shared, index, listeners, options, &ready))
+        .map_err(failed)?;
+    match started.recv() {
+        Ok(Ok(features)) => Ok((thread, features)),
+        Ok(Err(cause)) => Err(failed(cause)),
+        Err(_) => Err(failed(std::io::Error::other("the core ended while it started"))),
+    }
+}
+
+type Ready = mpsc::SyncSender<std::io::Result<Features>>;
+
+fn run(shared: Arc<Shared>, index: usize, listeners: Vec<Bound>, options: Options, ready: &Ready) {
+    let processor = shared.cores[index].processor;
+    if !core_affinity::set_for_current(core_affinity::CoreId { id: processor }) {
+        let _ = ready.send(Err(std::io::Error::other("the processor cannot be pinned to")));
+        return;
+    }
+    let mut runtime = match Runtime::new(options) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let features = runtime.features().clone();
+    // The cell is set once: every core is started once.
+    let _ = shared.cores[index].remote.set(runtime.remote());
+    let accepting = ready.clone();
+    let main = async move {
+        let local = Local::install(shared, index);
+        for bound in listeners {
+            let acceptor = io::spawn(acceptor::accept_loop(Rc::clone(&local), TcpListener::adopt(bound)));
+            local.acceptors.borrow_mut().push(acceptor);
+        }
+        // The acceptors have their first turn before the start is reported.
+        io::yield_now().await;
+        let _ = accepting.send(Ok(features));
+        serve_until_done(&local).await;
+        for backend in &local.view().backends {
+            backend.pool.clear();
+        }
+        Local::uninstall();
+    };
+    if let Err(error) = runtime.block_on(main) {
+        tracing::error!(%error, core = processor, "the core's ring failed; the core has stopped");
+    }
+}
+
+/// Ticks until the core is told to stop, or has drained.
+async fn serve_until_done(local: &Rc<Local>) {
+    local.main.set(Task::current());
+    let alarm = io::Alarm::new();
+    let mut next_tick = io::now_ms() + TICK.as_millis() as u64;
+    let mut pace = Pace::default();
+    loop {
+        if local.stopping.get() {
+            return;
+        }
+        if local.draining.get() {
+            if local.own().connections.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            pace.close_sessions(local);
+        }
+        let now = io::now_ms();
+        if now >= next_tick {
+            tick::tick(local);
+            next_tick = now + TICK.as_millis() as u64;
+        }
+        let step = if local.draining.get() { DRAIN_STEP.as_millis() as u64 } else { u64::MAX };
+        alarm.set(Some(next_tick.min(now.saturating_add(step))));
+        alarm.or_any_wake().await;
+    }
+}
+
+/// Closes sessions at the configured pace: all at once where none is set.
+#[derive(Default)]
+struct Pace {
+    started_ms: Option<u64>,
+    asked: u64,
+}
+
+impl Pace {
+    fn close_sessions(&mut self, local: &Local) {
+        let now = io::now_ms();
+        let started = *self.started_ms.get_or_insert(now);
+        let view = local.view();
+        let count = match view.model().shutdown.drain_per_second {
+            None => usize::MAX,
+            Some(per_second) => {
+                // The pace is the process's; each core keeps its share of it.
+                let cores = local.shared.cores.len() as u64;
+                let due = (now - started + DRAIN_STEP.as_millis() as u64) * u64::from(per_second) / 1000 / cores.max(1);
+                let count = due.saturating_sub(self.asked);
+                self.asked += count;
+                count as usize
+            }
+        };
+        local.clients.close_sessions(count);
+    }
+}
+
+/// Begins to drain the core that this runs on: no more connections, no more requests on idle ones.
+pub(crate) fn begin_drain(local: &Rc<Local>) {
+    local.draining.set(true);
+    local.clients.wake_all();
+    local.nudge_main();
+    for acceptor in local.acceptors.borrow().iter() {
+        acceptor.wake();
+    }
+}
+
+/// Ends the core that this runs on; what is left is cut.
+pub(crate) fn begin_stop(local: &Rc<Local>) {
+    local.stopping.set(true);
+    local.nudge_main();
+}

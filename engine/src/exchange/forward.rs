@@ -1,0 +1,121 @@
+//! Attempts: which backend, which connection, and whether a failure may be tried again.
+//!
+//! Again is safe when nothing of the request can have been acted upon, or when the method may be repeated and the body
+//! is still there. A pooled connection that had died is replaced by a fresh one to the same backend; any other failure
+//! goes to a backend that has not been tried.
+
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use super::request::Request;
+use super::transfer::{Outcome, Replay, Transfer};
+use super::{Next, refuse};
+use crate::conn::client::ClientConn;
+use crate::error::{Fault, Side};
+use crate::io::now_ms;
+use crate::local::View;
+use crate::upstream::connect;
+use crate::upstream::lease::BackendConn;
+
+/// Forwards a request until an attempt succeeds or none is left.
+pub(crate) async fn forward(conn: &mut ClientConn, view: &View, mut request: Request) -> Next {
+    let mut replay = Replay::new(&request);
+    let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
+    let mut fresh = false;
+    loop {
+        let fault = match attempt(conn, view, &request, &mut replay, fresh).await {
+            Ok(next) => return next,
+            Err(failed) => failed,
+        };
+        conn.local.counters().backend_failures.add(u64::from(fault.fault.side == Side::Origin));
+        if fault.answered {
+            conn.local.counters().cut.add(1);
+            tracing::info!(client = %conn.peer.text, cause = %fault.fault, "answer cut short");
+            return Next::Cut;
+        }
+        let again = fault.fault.retry_safe && replay.is_complete() && !conn.local.stopping.get();
+        if !again {
+            return refuse::fail(conn, &fault.fault, &request.id);
+        }
+        if fault.was_pooled && !fresh {
+            fresh = true;
+        } else {
+            tried.push(request.backend);
+            let Some(other) = another(view, &tried) else {
+                return refuse::fail(conn, &fault.fault, &request.id);
+            };
+            tracing::debug!(cause = %fault.fault, "trying another backend");
+            request.turn_to(conn, view, other);
+            fresh = false;
+        }
+        conn.local.counters().retries.add(1);
+    }
+}
+
+/// A backend that was not tried yet, as long as retries are left.
+fn another(view: &View, tried: &[usize]) -> Option<usize> {
+    if tried.len() > view.model().route.retries as usize {
+        return None;
+    }
+    let count = view.backends.len();
+    let start = view.turn.pick(count);
+    (0..count).map(|step| (start + step) % count).find(|index| !tried.contains(index))
+}
+
+/// A failed attempt.
+struct Failed {
+    fault: Fault,
+    /// The client has had a part of the answer.
+    answered: bool,
+    was_pooled: bool,
+}
+
+async fn attempt(
+    conn: &mut ClientConn,
+    view: &View,
+    request: &Request,
+    replay: &mut Replay,
+    fresh: bool,
+) -> Result<Next, Failed> {
+    let local = Rc::clone(&conn.local);
+    let backend = &view.backends[request.backend];
+    let pooled = if fresh { None } else { backend.pool.take() };
+    let lease = match pooled {
+        Some(lease) => {
+            local.counters().backend_reuses.add(1);
+            lease
+        }
+        None => dial(conn, view, request).await?,
+    };
+    let was_pooled = lease.reused;
+    let mut transfer = Transfer::begin(conn, view, request, lease, replay);
+    let outcome = transfer.run().await;
+    let answered = transfer.answered();
+    let lease = transfer.into_backend();
+    match outcome {
+        Ok(Outcome::Answered) => {
+            if lease.machine.reusable() && !lease.spoiled {
+                backend.pool.put(lease, now_ms());
+            }
+            Ok(after_answer(conn))
+        }
+        Ok(Outcome::Upgraded(session)) => Ok(Next::Session(session.with_backend(lease))),
+        Err(fault) => Err(Failed { fault, answered, was_pooled }),
+    }
+}
+
+async fn dial(conn: &ClientConn, view: &View, request: &Request) -> Result<BackendConn, Failed> {
+    let backend = &view.backends[request.backend];
+    let timeout_ms = view.model().timeouts.connect_ms;
+    let outcome = connect::connect(&backend.place, &view.tcp, &conn.alarm, timeout_ms).await;
+    conn.local.counters().backend_connects.add(1);
+    outcome.map_err(|fault| {
+        tracing::debug!(backend = %backend.id, cause = %fault, "cannot connect");
+        Failed { fault, answered: false, was_pooled: false }
+    })
+}
+
+fn after_answer(conn: &mut ClientConn) -> Next {
+    if conn.machine.keep_alive() { Next::Request } else { Next::Close }
+}

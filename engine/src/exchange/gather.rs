@@ -1,0 +1,46 @@
+//! Collects what one side is to be sent: small things are copied together, long pieces go as they are.
+
+use crate::io::{Lease, Stream, freeze, take_buf};
+
+/// Pieces up to this size are copied: one send of one buffer is cheaper than a gathered one.
+const COPY_BYTES_MAX: usize = 1024;
+
+/// Bytes for one stream. What is left is sent when dropped.
+pub(crate) struct Gather<'a> {
+    stream: &'a Stream,
+    buf: Option<Vec<u8>>,
+}
+
+impl<'a> Gather<'a> {
+    pub(crate) fn new(stream: &'a Stream) -> Gather<'a> {
+        Gather { stream, buf: None }
+    }
+
+    /// Where heads and framing are written.
+    #[inline]
+    pub(crate) fn buf(&mut self) -> &mut Vec<u8> {
+        self.buf.get_or_insert_with(take_buf)
+    }
+
+    /// Adds received bytes: `len` of them, as a view made by `view` if they are worth one.
+    pub(crate) fn piece(&mut self, bytes: &[u8], view: impl FnOnce() -> Lease) {
+        if bytes.len() <= COPY_BYTES_MAX {
+            self.buf().extend_from_slice(bytes);
+            return;
+        }
+        self.flush();
+        self.stream.send(view());
+    }
+
+    fn flush(&mut self) {
+        if let Some(buf) = self.buf.take() {
+            self.stream.send(freeze(buf));
+        }
+    }
+}
+
+impl Drop for Gather<'_> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

@@ -1,0 +1,44 @@
+//! The life of one request, from its head to the last byte of its answer. Read this file first.
+//!
+//! ```text
+//!  request.rs   check, route, write the forwarded head ────────────────► refuse.rs (4xx)
+//!  forward.rs   attempts: choose a backend, lease a connection, transfer ► refuse.rs (502, 504)
+//!  transfer.rs  one attempt: request body up, answer down, deadlines, back-pressure
+//!  finish.rs    counters; runs however the exchange ends
+//! ```
+
+pub(crate) mod finish;
+pub(crate) mod forward;
+pub(crate) mod gather;
+pub(crate) mod refuse;
+pub(crate) mod request;
+pub(crate) mod transfer;
+
+use crate::conn::client::ClientConn;
+use crate::h1::upgrade::Session;
+use crate::io::Lease;
+
+/// What becomes of the client's connection.
+pub(crate) enum Next {
+    /// It waits for another request.
+    Request,
+    /// It closes once everything is sent.
+    Close,
+    /// It is reset: the answer was cut short, and must not look complete.
+    Cut,
+    /// It goes on as a WebSocket session.
+    Session(Box<Session>),
+}
+
+/// Runs one exchange. `head` holds the bytes of the request head that is in the core's scratch.
+pub(crate) async fn run(conn: &mut ClientConn, head: Lease) -> Next {
+    let view = conn.local.view();
+    conn.local.counters().requests.add(1);
+    match request::prepare(conn, &view, &head) {
+        Ok(request) => {
+            drop(head);
+            forward::forward(conn, &view, request).await
+        }
+        Err(refusal) => refuse::refuse(conn, refusal),
+    }
+}

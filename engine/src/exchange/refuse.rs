@@ -1,0 +1,68 @@
+//! Our own answers: `application/problem+json` (RFC 9457) with a request id, and nothing internal.
+
+use std::fmt::Write;
+
+use protocol::{RequestError, Status};
+
+use super::request::Refusal;
+use super::{Next, finish};
+use crate::conn::client::ClientConn;
+use crate::error::Fault;
+use crate::io::{freeze, take_buf};
+
+/// Answers a request whose head could not be read. The connection closes after it.
+pub(crate) fn refuse_request(conn: &mut ClientConn, error: RequestError) {
+    conn.local.counters().refused.add(1);
+    tracing::debug!(client = %conn.peer.text, reason = error.reason(), "request refused");
+    if let Some(status) = error.status() {
+        let id = conn.local.ids.next();
+        answer(conn, status, &id, &[], true);
+    }
+}
+
+/// Answers a request that is not forwarded.
+pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal) -> Next {
+    match refusal {
+        Refusal::Request(error) => {
+            refuse_request(conn, error);
+            Next::Close
+        }
+        Refusal::Handshake(error) => {
+            conn.local.counters().refused.add(1);
+            tracing::debug!(client = %conn.peer.text, reason = error.text(), "handshake refused");
+            let id = conn.local.ids.next();
+            answer(conn, error.status(), &id, error.fields(), false)
+        }
+    }
+}
+
+/// Answers a request that every attempt failed for, if the client can still be told.
+pub(crate) fn fail(conn: &mut ClientConn, fault: &Fault, request_id: &[u8]) -> Next {
+    tracing::info!(client = %conn.peer.text, request_id = %String::from_utf8_lossy(request_id), cause = %fault, "exchange failed");
+    match fault.status() {
+        Some(status) => answer(conn, status, request_id, &[], false),
+        None => Next::Cut,
+    }
+}
+
+/// Writes a problem answer. The connection goes on where the framing allows: the request was read whole.
+fn answer(conn: &mut ClientConn, status: Status, id: &[u8], fields: &[(&str, &str)], close: bool) -> Next {
+    let id = std::str::from_utf8(id).unwrap_or_default();
+    let mut body = String::with_capacity(160);
+    // Title and id consist of letters, digits, spaces and `-'`: nothing in them needs escaping. Writing to a String
+    // cannot fail.
+    let _ = writeln!(
+        body,
+        "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},\"requestId\":\"{id}\"}}",
+        status.reason(),
+        status.code(),
+    );
+    let mut all = vec![("Content-Type", "application/problem+json"), ("X-Request-Id", id)];
+    all.extend_from_slice(fields);
+    let close = close || conn.local.draining.get() || !conn.machine.is_request_read();
+    let mut out = take_buf();
+    conn.machine.write_answer(&mut out, status, &all, body.as_bytes(), close);
+    conn.stream.send(freeze(out));
+    finish::count(conn.local.counters(), status);
+    if conn.machine.keep_alive() { Next::Request } else { Next::Close }
+}

@@ -1,0 +1,120 @@
+//! From a client's head to what is sent to the backend. Runs between two awaits, while the head is in the scratch.
+
+use protocol::h1::client::Client;
+use protocol::ws::handshake::{self, HandshakeError, Key};
+use protocol::{Forward, Framing, RequestError, RequestHead, Upgrade};
+
+use crate::conn::client::ClientConn;
+use crate::ids::UUID_LEN;
+use crate::io::{Lease, freeze, take_buf};
+use crate::local::View;
+use crate::table::compile::Backend;
+
+/// Bodies up to this size are kept for another attempt, where the method may be repeated.
+pub(crate) const REPLAY_BYTES_MAX: u64 = 64 * 1024;
+
+/// A request on its way, as far as it must outlive its head.
+pub(crate) struct Request {
+    /// The forwarded head.
+    pub(crate) encoded: Lease,
+    /// The machine that wrote it, as it stood then: each attempt starts from a copy.
+    pub(crate) machine: Client,
+    /// Index of the backend that it was written for.
+    pub(crate) backend: usize,
+    pub(crate) id: [u8; UUID_LEN],
+    pub(crate) upgrade: Option<Key>,
+    /// RFC 9110 9.2.2: may be repeated even if the first attempt was acted upon.
+    pub(crate) idempotent: bool,
+    /// The body may be kept for another attempt.
+    pub(crate) replayable: bool,
+    pub(crate) continue_awaited: bool,
+    /// The client's own head, where another backend needs another forwarded one.
+    original: Option<Lease>,
+}
+
+/// Why a request is not forwarded.
+pub(crate) enum Refusal {
+    Request(RequestError),
+    Handshake(HandshakeError),
+}
+
+/// Checks the request in the scratch against its route and writes its forwarded head.
+pub(crate) fn prepare(conn: &mut ClientConn, view: &View, input: &Lease) -> Result<Request, Refusal> {
+    let head = conn.local.request_head.borrow();
+    if let Some(max) = view.model().limits.body_bytes_max {
+        conn.machine.limit_body(max).map_err(Refusal::Request)?;
+    }
+    let upgrade = match head.upgrade {
+        Upgrade::WebSocket => Some(handshake::check_request(input, &head).map_err(Refusal::Handshake)?),
+        Upgrade::None | Upgrade::Other => None,
+    };
+    let backend = view.turn.pick(view.backends.len());
+    let mut request = Request {
+        encoded: Lease::from_static(b""),
+        machine: Client::new(),
+        backend,
+        id: conn.local.ids.next(),
+        upgrade,
+        idempotent: head.method.is_idempotent(),
+        replayable: match head.framing {
+            Framing::None => true,
+            Framing::Length(length) => length <= REPLAY_BYTES_MAX,
+            Framing::Chunked => true,
+        },
+        continue_awaited: head.expect_continue,
+        original: view.table.mixed_prefixes.then(|| input.clone()),
+    };
+    write_head(conn, view, &mut request, input, &head);
+    Ok(request)
+}
+
+impl Request {
+    /// Makes the request fit another backend.
+    pub(crate) fn turn_to(&mut self, conn: &ClientConn, view: &View, backend: usize) {
+        self.backend = backend;
+        let Some(original) = self.original.clone() else { return };
+        let mut head = conn.local.request_head.borrow_mut();
+        // It was parsed before under the same limits, so it parses again.
+        let parsed = head.parse(&original, &view.table.limits);
+        debug_assert!(matches!(parsed, Ok(Some(_))), "a head that was accepted once");
+        self.machine = Client::new();
+        write_head(conn, view, self, &original, &head);
+    }
+}
+
+fn write_head(conn: &ClientConn, view: &View, request: &mut Request, input: &[u8], head: &RequestHead) {
+    let mut target = take_buf();
+    let has_target = write_target(&mut target, &view.table.backends[request.backend], input, head);
+    let forward = Forward {
+        client_ip: &conn.peer.text,
+        request_id: std::str::from_utf8(&request.id).unwrap_or_default(),
+        trusted: view.trusts(conn.peer.address),
+        upgrade: request.upgrade.is_some(),
+        target: has_target.then_some(&target),
+        ..Forward::default()
+    };
+    let mut out = take_buf();
+    request.machine.write_request(&mut out, input, head, &forward);
+    request.encoded = freeze(out);
+    crate::io::return_buf(target);
+}
+
+/// The target under a backend's prefix; false where the client's own goes through as it is.
+fn write_target(target: &mut Vec<u8>, backend: &Backend, input: &[u8], head: &RequestHead) -> bool {
+    let path = head.path(input);
+    let bare = backend.path_prefix.is_empty() && backend.root_path == "/";
+    if bare || !path.starts_with(b"/") {
+        return false;
+    }
+    if path == b"/" {
+        target.extend_from_slice(backend.root_path.as_bytes());
+    } else {
+        target.extend_from_slice(backend.path_prefix.as_bytes());
+        target.extend_from_slice(path);
+    }
+    if let Some(query) = head.query(input) {
+        target.push(b'?');
+        target.extend_from_slice(query);
+    }
+    true
+}

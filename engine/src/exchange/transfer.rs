@@ -1,0 +1,490 @@
+//! One attempt: the request goes up to the backend while its answer comes down to the client, in one task.
+//!
+//! ```text
+//!   client ──intake──► conn.machine ──body──► backend        request:  Sending ─► Done
+//!                                                                          └────► Abandoned (the backend takes no more)
+//!   client ◄── conn.machine ◄──events── backend.machine ◄──intake── backend
+//!                                                            answer:   Awaited ─► Body ─► Done
+//! ```
+//!
+//! Back-pressure: a side that has more than the high water mark unsent is given nothing more, and its source is not
+//! read; the source's own inbox then fills and stops receiving. Each turn has a budget, so one exchange cannot hold the
+//! core. Nothing here borrows the core's scratch over an await.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+
+use protocol::h1::client::ResponseEvent;
+use protocol::h1::server::RequestEvent;
+use protocol::ws::handshake;
+use protocol::{ResponseError, ResponseFraming, Span};
+
+use super::finish;
+use super::gather::Gather;
+use super::request::{REPLAY_BYTES_MAX, Request};
+use crate::conn::client::ClientConn;
+use crate::conn::intake::Intake;
+use crate::error::{Cause, Fault};
+use crate::h1::upgrade::Session;
+use crate::io::{Task, now_ms};
+use crate::local::View;
+use crate::upstream::lease::BackendConn;
+
+/// Receives handled in one turn before others have theirs.
+const BUDGET: usize = 16;
+/// How long a backend may leave `Expect: 100-continue` unanswered before we answer it, as clients give up on waiting
+/// after about as long (RFC 9110 10.1.1).
+const CONTINUE_MS: u64 = 1_000;
+/// A body with at least this much to come is received into large buffers.
+const BULK_BYTES_MIN: u64 = 16 * 1024;
+/// So many full small buffers in a row show a long body of unknown length.
+const BULK_FULL_RECEIVES: u8 = 4;
+const SMALL_BUFFER_BYTES: usize = 4096;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RequestSide {
+    Sending,
+    Done,
+    /// The backend takes no more; its answer may still come.
+    Abandoned,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AnswerSide {
+    Awaited,
+    Body,
+    Done,
+}
+
+/// How an attempt that did not fail ended.
+pub(crate) enum Outcome {
+    Answered,
+    Upgraded(Session),
+}
+
+/// The part of a request body that has been sent, kept for another attempt while that is possible.
+pub(crate) struct Replay {
+    wanted: bool,
+    complete: bool,
+    body: Vec<u8>,
+}
+
+impl Replay {
+    pub(crate) fn new(request: &Request) -> Replay {
+        Replay { wanted: request.idempotent && request.replayable, complete: true, body: Vec::new() }
+    }
+
+    /// Everything that was read of the body is still there.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.wanted && self.complete && (self.body.len() + piece.len()) as u64 <= REPLAY_BYTES_MAX {
+            self.body.extend_from_slice(piece);
+        } else {
+            self.lose();
+        }
+    }
+
+    fn lose(&mut self) {
+        self.complete = false;
+        self.body = Vec::new();
+    }
+}
+
+pub(crate) struct Transfer<'a> {
+    conn: &'a mut ClientConn,
+    view: &'a View,
+    request: &'a Request,
+    replay: &'a mut Replay,
+    backend: BackendConn,
+    /// Bytes of the backend that its machine has not used up.
+    intake: Intake,
+    request_side: RequestSide,
+    answer_side: AnswerSide,
+    upgraded: Option<Session>,
+    /// When to answer the client's `Expect` ourselves.
+    continue_at: Option<u64>,
+    /// When either body last moved, or the request ended.
+    progress_ms: u64,
+    /// Bytes that the two sockets had taken by then.
+    taken: (u64, u64),
+    backend_taken_before: u64,
+    full_receives: u8,
+}
+
+impl<'a> Transfer<'a> {
+    /// Queues the head, and what is kept of the body, to the backend.
+    pub(crate) fn begin(
+        conn: &'a mut ClientConn,
+        view: &'a View,
+        request: &'a Request,
+        mut backend: BackendConn,
+        replay: &'a mut Replay,
+    ) -> Transfer<'a> {
+        let backend_taken_before = backend.stream.taken();
+        backend.machine = request.machine.clone();
+        backend.stream.send(request.encoded.clone());
+        let now = now_ms();
+        let mut transfer = Transfer {
+            taken: (conn.stream.taken(), backend_taken_before),
+            request_side: RequestSide::Sending,
+            answer_side: AnswerSide::Awaited,
+            upgraded: None,
+            continue_at: request.continue_awaited.then_some(now + CONTINUE_MS),
+            progress_ms: now,
+            intake: Intake::default(),
+            full_receives: 0,
+            conn,
+            view,
+            request,
+            replay,
+            backend,
+            backend_taken_before,
+        };
+        transfer.send_replay();
+        transfer
+    }
+
+    /// Moves bytes both ways until the answer is complete or something fails.
+    pub(crate) async fn run(&mut self) -> Result<Outcome, Fault> {
+        poll_fn(|_| self.poll()).await
+    }
+
+    /// The client has had a part of the final answer.
+    pub(crate) fn answered(&self) -> bool {
+        self.answer_side != AnswerSide::Awaited
+    }
+
+    /// Ends the attempt; the connection is good for another only if its machine says so.
+    pub(crate) fn into_backend(self) -> BackendConn {
+        if !self.intake.is_empty() && self.upgraded.is_none() {
+            // Bytes behind the end of the answer: whatever they are, nobody may get them.
+            let mut backend = self.backend;
+            backend.spoiled = true;
+            return backend;
+        }
+        self.backend
+    }
+
+    fn poll(&mut self) -> Poll<Result<Outcome, Fault>> {
+        for _ in 0..BUDGET {
+            let up = self.pump_request()?;
+            let down = self.pump_answer()?;
+            if let Some(session) = self.upgraded.take() {
+                return Poll::Ready(Ok(Outcome::Upgraded(session)));
+            }
+            if self.answer_side == AnswerSide::Done {
+                return Poll::Ready(Ok(Outcome::Answered));
+            }
+            if !up && !down {
+                return self.watch_time();
+            }
+        }
+        if let Some(task) = Task::current() {
+            task.wake();
+        }
+        Poll::Pending
+    }
+
+    // ---- the request, upwards ----
+
+    fn send_replay(&mut self) {
+        let body = &self.replay.body;
+        if !body.is_empty() {
+            let mut gather = Gather::new(&self.backend.stream);
+            // It was framed the same way before, so it fits.
+            let fits = self.backend.machine.request_body().piece(body.len() as u64, gather.buf());
+            debug_assert!(fits.is_ok());
+            gather.buf().extend_from_slice(body);
+        }
+        if self.conn.machine.is_request_read() {
+            self.end_request();
+        }
+    }
+
+    fn end_request(&mut self) {
+        let mut gather = Gather::new(&self.backend.stream);
+        let ended = self.backend.machine.request_body().end(gather.buf(), None);
+        debug_assert!(ended.is_ok(), "the client's machine counts the same length");
+        drop(gather);
+        self.request_side = RequestSide::Done;
+        self.progress_ms = now_ms();
+    }
+
+    /// Moves one receive's worth of the request body. False when there is nothing to do now.
+    fn pump_request(&mut self) -> Result<bool, Fault> {
+        if self.request_side != RequestSide::Sending {
+            if self.conn.stream.is_broken() {
+                return Err(Fault::client(Cause::ClientGone));
+            }
+            return Ok(false);
+        }
+        let limits = &self.view.model().limits;
+        match self.backend.stream.poll_room(limits.high_water_bytes, limits.low_water_bytes) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                // The backend closed its side. What it has answered decides; its end will tell.
+                self.request_side = RequestSide::Abandoned;
+                return Ok(false);
+            }
+        }
+        if !self.conn.intake.is_empty() && self.feed_request()? {
+            return Ok(true);
+        }
+        match self.conn.stream.poll_recv() {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(Some(lease))) => {
+                self.progress_ms = now_ms();
+                let stream = &self.conn.stream;
+                note_size(&mut self.full_receives, lease.len(), || stream.receive_bulk(true));
+                self.conn.intake.push(lease);
+                self.feed_request()
+            }
+            Poll::Ready(Ok(None)) => Err(Fault::client(Cause::ClientGone)),
+            Poll::Ready(Err(error)) => Err(Fault::client(Cause::Network(error))),
+        }
+    }
+
+    /// Feeds what is in the intake; true if any of it was used.
+    fn feed_request(&mut self) -> Result<bool, Fault> {
+        let local = Rc::clone(&self.conn.local);
+        let mut head = local.request_head.borrow_mut();
+        let mut gather = Gather::new(&self.backend.stream);
+        let conn = &mut *self.conn;
+        let mut any = false;
+        loop {
+            let used = conn.machine.feed(now_ms(), &self.view.table.limits, conn.intake.bytes(), &mut head);
+            let used = used.map_err(|error| Fault::client(Cause::Request(error)))?;
+            let body = self.backend.machine.request_body();
+            while let Some(event) = conn.machine.next_event() {
+                let written = match event {
+                    RequestEvent::Head => Ok(()),
+                    RequestEvent::Body(span) => {
+                        let bytes = span.of(conn.intake.bytes());
+                        self.replay.keep(bytes);
+                        let written = body.piece(bytes.len() as u64, gather.buf());
+                        gather.piece(bytes, || view_of(&conn.intake, span));
+                        written
+                    }
+                    RequestEvent::Trailers => {
+                        self.replay.lose();
+                        body.end(gather.buf(), Some((conn.intake.bytes(), &head.fields)))
+                    }
+                    RequestEvent::End => {
+                        self.request_side = RequestSide::Done;
+                        body.end(gather.buf(), None)
+                    }
+                };
+                written.map_err(|error| Fault::client(Cause::Encode(error)))?;
+            }
+            conn.intake.consume(used);
+            any |= used > 0;
+            if used == 0 || self.request_side == RequestSide::Done || conn.intake.is_empty() {
+                break;
+            }
+        }
+        if self.request_side == RequestSide::Done {
+            conn.stream.receive_bulk(false);
+            self.progress_ms = now_ms();
+        }
+        if any {
+            self.continue_at = None;
+        }
+        Ok(any || self.request_side == RequestSide::Done)
+    }
+
+    // ---- the answer, downwards ----
+
+    /// Moves one receive's worth of the answer. False when there is nothing to do now.
+    fn pump_answer(&mut self) -> Result<bool, Fault> {
+        let limits = &self.view.model().limits;
+        match self.conn.stream.poll_room(limits.high_water_bytes, limits.low_water_bytes) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Err(Fault::client(Cause::Network(error))),
+        }
+        match self.backend.stream.poll_recv() {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(Some(lease))) => {
+                let stream = &self.backend.stream;
+                note_size(&mut self.full_receives, lease.len(), || stream.receive_bulk(true));
+                self.intake.push(lease);
+            }
+            Poll::Ready(Ok(None)) => {
+                let ended = self.backend.machine.on_eof();
+                ended.map_err(|error| self.origin_closed(error))?;
+            }
+            Poll::Ready(Err(error)) => return Err(self.origin_failed(error)),
+        }
+        self.progress_ms = now_ms();
+        self.feed_answer()?;
+        Ok(true)
+    }
+
+    fn feed_answer(&mut self) -> Result<(), Fault> {
+        let local = Rc::clone(&self.conn.local);
+        let mut head = local.response_head.borrow_mut();
+        let conn = &mut *self.conn;
+        let mut gather = Gather::new(&conn.stream);
+        loop {
+            let machine = &mut self.backend.machine;
+            let used = machine.feed(&self.view.table.limits, self.intake.bytes(), &mut head);
+            let used = used.map_err(|error| Fault::origin(Cause::Response(error)))?;
+            while let Some(event) = machine.next_event() {
+                let input = self.intake.bytes();
+                match event {
+                    ResponseEvent::Interim => {
+                        self.continue_at = None;
+                        finish::count(local.counters(), head.status);
+                        conn.machine.write_interim(gather.buf(), input, &head);
+                    }
+                    ResponseEvent::Upgraded => {
+                        let Some(key) = &self.request.upgrade else { continue };
+                        let checked = handshake::check_response(input, &head, key);
+                        checked.map_err(|error| Fault::origin(Cause::Handshake(error)))?;
+                        finish::count(local.counters(), head.status);
+                        conn.machine.write_upgrade(gather.buf(), input, &head);
+                        let deflate = handshake::deflate_accepted(input, &head);
+                        self.intake.consume(used);
+                        self.upgraded = Some(Session::new(deflate, self.intake.take()));
+                        return Ok(());
+                    }
+                    ResponseEvent::Head => {
+                        self.continue_at = None;
+                        self.answer_side = AnswerSide::Body;
+                        finish::count(local.counters(), head.status);
+                        conn.machine.write_response(gather.buf(), input, &head, local.draining.get());
+                        let rest = head.content_length.unwrap_or(0).saturating_sub(input.len() as u64);
+                        if matches!(head.framing, ResponseFraming::Length(_)) && rest >= BULK_BYTES_MIN {
+                            self.backend.stream.receive_bulk(true);
+                        }
+                    }
+                    ResponseEvent::Body(span) => {
+                        let bytes = span.of(input);
+                        let framed = conn.machine.body().piece(bytes.len() as u64, gather.buf());
+                        framed.map_err(|error| Fault::origin(Cause::Encode(error)))?;
+                        gather.piece(bytes, || view_of(&self.intake, span));
+                    }
+                    ResponseEvent::Trailers => {
+                        let ended = conn.machine.end_body(gather.buf(), Some((input, &head.fields)));
+                        ended.map_err(|error| Fault::origin(Cause::Encode(error)))?;
+                    }
+                    ResponseEvent::End => {
+                        let ended = conn.machine.end_body(gather.buf(), None);
+                        ended.map_err(|error| Fault::origin(Cause::Encode(error)))?;
+                        self.answer_side = AnswerSide::Done;
+                        self.backend.stream.receive_bulk(false);
+                    }
+                }
+            }
+            self.intake.consume(used);
+            if used == 0 || self.answer_side == AnswerSide::Done || self.intake.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Nothing of an answer had come: another attempt may be safe.
+    fn origin_closed(&self, error: ResponseError) -> Fault {
+        match error {
+            ResponseError::ClosedBeforeHead { nothing_received: true } => {
+                self.safe_if_unheard(Fault::origin(Cause::ClosedEarly))
+            }
+            other => Fault::origin(Cause::Response(other)),
+        }
+    }
+
+    fn origin_failed(&self, error: io::Error) -> Fault {
+        let fault = Fault::origin(Cause::Network(error));
+        let silent = self.answer_side == AnswerSide::Awaited && self.intake.is_empty();
+        if silent { self.safe_if_unheard(fault) } else { fault }
+    }
+
+    fn safe_if_unheard(&self, fault: Fault) -> Fault {
+        let unsent = self.backend.stream.taken() == self.backend_taken_before;
+        if unsent || self.request.idempotent { fault.retry_safe() } else { fault }
+    }
+
+    // ---- time ----
+
+    /// Arms the deadline that applies now, and acts if it has passed.
+    fn watch_time(&mut self) -> Poll<Result<Outcome, Fault>> {
+        loop {
+            let at = self.progress_ms + self.patience_ms();
+            let at = self.continue_at.map_or(at, |continue_at| continue_at.min(at));
+            self.conn.alarm.set(Some(at));
+            if self.conn.alarm.poll().is_pending() {
+                return Poll::Pending;
+            }
+            if self.continue_at.take_if(|at| *at <= now_ms()).is_some() {
+                self.answer_expectation();
+                continue;
+            }
+            let taken = (self.conn.stream.taken(), self.backend.stream.taken());
+            if taken == self.taken {
+                return Poll::Ready(Err(self.timed_out()));
+            }
+            // A slow peer has taken bytes since: that is progress too.
+            self.taken = taken;
+            self.progress_ms = now_ms();
+        }
+    }
+
+    fn patience_ms(&self) -> u64 {
+        let timeouts = &self.view.model().timeouts;
+        match (self.answer_side, self.request_side) {
+            (AnswerSide::Awaited, RequestSide::Done | RequestSide::Abandoned) => timeouts.first_byte_ms,
+            _ if self.client_is_slow() || self.backend_is_slow() => timeouts.write_stall_ms,
+            _ => timeouts.body_progress_ms,
+        }
+    }
+
+    fn timed_out(&self) -> Fault {
+        match (self.answer_side, self.request_side) {
+            (AnswerSide::Awaited, RequestSide::Done | RequestSide::Abandoned) => {
+                Fault::origin(Cause::FirstByteTimeout)
+            }
+            (AnswerSide::Awaited, RequestSide::Sending) if self.backend_is_slow() => {
+                Fault::origin(Cause::WriteStalled)
+            }
+            (AnswerSide::Awaited, RequestSide::Sending) => Fault::client(Cause::BodyStalled),
+            _ if self.client_is_slow() => Fault::client(Cause::WriteStalled),
+            _ => Fault::origin(Cause::BodyStalled),
+        }
+    }
+
+    fn client_is_slow(&self) -> bool {
+        self.answer_side == AnswerSide::Body && self.conn.stream.unsent() > 0
+    }
+
+    fn backend_is_slow(&self) -> bool {
+        self.request_side == RequestSide::Sending && self.backend.stream.unsent() > 0
+    }
+
+    /// The backend has not said 100, and the client is waiting for it: say it ourselves.
+    fn answer_expectation(&mut self) {
+        let mut gather = Gather::new(&self.conn.stream);
+        self.conn.machine.write_continue(gather.buf());
+    }
+}
+
+/// Counts full receives in a row; after some of them, large buffers are worth it.
+fn note_size(full: &mut u8, len: usize, bulk: impl FnOnce()) {
+    if len != SMALL_BUFFER_BYTES {
+        *full = 0;
+        return;
+    }
+    *full = full.saturating_add(1);
+    if *full == BULK_FULL_RECEIVES {
+        bulk();
+    }
+}
+
+fn view_of(intake: &Intake, span: Span) -> crate::io::Lease {
+    intake.view(span.start as usize, span.len as usize)
+}

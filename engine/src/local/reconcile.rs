@@ -1,0 +1,68 @@
+//! From one table to the next on one core: what is known by a stable id is carried over, the rest ends.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config_core::model::Model;
+
+use crate::balance::round_robin::RoundRobin;
+use crate::io::TcpOptions;
+use crate::table::compile::{Place, Table};
+use crate::upstream::pool::Pool;
+
+/// A table with what this core adds to it.
+pub(crate) struct View {
+    pub(crate) table: Arc<Table>,
+    /// In the order of the table's backends.
+    pub(crate) backends: Vec<Rc<LocalBackend>>,
+    pub(crate) turn: RoundRobin,
+    pub(crate) tcp: TcpOptions,
+}
+
+/// This core's side of a backend: its idle connections.
+pub(crate) struct LocalBackend {
+    pub(crate) id: String,
+    pub(crate) place: Place,
+    pub(crate) pool: Pool,
+}
+
+impl View {
+    /// Wraps a table. Backends that `old` had, at the same place, keep their pools.
+    pub(crate) fn new(table: Arc<Table>, old: Option<&View>, seed: u64) -> View {
+        let backends = table.backends.iter().map(|backend| {
+            let kept = old.and_then(|old| {
+                old.backends.iter().find(|known| known.id == backend.id && known.place == backend.place)
+            });
+            kept.map_or_else(
+                || {
+                    let (id, place) = (backend.id.clone(), backend.place.clone());
+                    Rc::new(LocalBackend { id, place, pool: Pool::default() })
+                },
+                Rc::clone,
+            )
+        });
+        let backends = backends.collect();
+        let tcp = tcp_options(table.model());
+        View { backends, tcp, turn: RoundRobin::new(seed), table }
+    }
+
+    #[inline]
+    pub(crate) fn model(&self) -> &Model {
+        self.table.model()
+    }
+
+    pub(crate) fn trusts(&self, address: Option<IpAddr>) -> bool {
+        address.is_some_and(|address| self.table.trusts(address))
+    }
+}
+
+/// Socket options as configured; the same towards clients and backends.
+pub(crate) fn tcp_options(model: &Model) -> TcpOptions {
+    TcpOptions {
+        keepalive: model.server.tcp_keepalive_ms.map(Duration::from_millis),
+        user_timeout: model.server.tcp_user_timeout_ms.map(|ms| Duration::from_millis(ms.into())),
+        congestion_control: model.server.congestion_control.clone(),
+    }
+}

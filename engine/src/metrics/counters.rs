@@ -1,0 +1,100 @@
+//! Counters of one core: written by that core alone, read by anybody. A block is aligned to two cache lines, so that
+//! no core writes where another one reads often.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Counters of one core. Names follow Prometheus habits: a `_total` only grows.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub(crate) struct Counters {
+            $($(#[$doc])* pub(crate) $name: Counter,)*
+        }
+
+        impl Counters {
+            /// Adds this core's values to `sums`, in a fixed order with their names.
+            pub(crate) fn add_to(&self, sums: &mut Vec<(&'static str, u64)>) {
+                let values = [$(($text, self.$name.value()),)*];
+                if sums.is_empty() {
+                    sums.extend(values);
+                    return;
+                }
+                for (sum, (_, value)) in sums.iter_mut().zip(values) {
+                    sum.1 += value;
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Client connections that were served.
+    connections = "pinion_connections_total",
+    /// Times that accepting paused at `max_connections`.
+    accept_pauses = "pinion_accept_pauses_total",
+    /// Times that accepting paused for want of descriptors.
+    accept_exhausted = "pinion_accept_exhausted_total",
+    /// Connections handed to a less loaded core.
+    handed_over = "pinion_connections_handed_over_total",
+    /// Requests whose head was read whole.
+    requests = "pinion_requests_total",
+    /// Requests refused for breaking the rules of HTTP.
+    refused = "pinion_requests_refused_total",
+    /// Answers 1xx (101 included).
+    status_1xx = "pinion_responses_1xx_total",
+    /// Answers 2xx.
+    status_2xx = "pinion_responses_2xx_total",
+    /// Answers 3xx.
+    status_3xx = "pinion_responses_3xx_total",
+    /// Answers 4xx.
+    status_4xx = "pinion_responses_4xx_total",
+    /// Answers 5xx.
+    status_5xx = "pinion_responses_5xx_total",
+    /// Exchanges cut after the answer had begun.
+    cut = "pinion_responses_cut_total",
+    /// Connections opened to backends.
+    backend_connects = "pinion_backend_connects_total",
+    /// Exchanges that reused an idle backend connection.
+    backend_reuses = "pinion_backend_reuses_total",
+    /// Attempts on backends that failed.
+    backend_failures = "pinion_backend_failures_total",
+    /// Attempts repeated on another connection or backend.
+    retries = "pinion_retries_total",
+    /// WebSocket sessions opened.
+    sessions = "pinion_sessions_total",
+    /// WebSocket sessions that have ended.
+    sessions_ended = "pinion_sessions_ended_total",
+    /// Messages from clients to backends.
+    messages_in = "pinion_session_messages_in_total",
+    /// Messages from backends to clients.
+    messages_out = "pinion_session_messages_out_total",
+    /// Tasks that ended by panic.
+    task_panics = "pinion_task_panics_total",
+    /// Receives that found no buffer and had to wait.
+    buffer_starvations = "pinion_buffer_starvations_total",
+    /// Snapshot headers whose checksum was wrong.
+    header_mismatches = "pinion_header_mismatches_total",
+}
+
+/// One counter with one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the owning core may call it, so no locked instruction is needed.
+    #[inline]
+    pub(crate) fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// Replaces the value: for totals that somebody else on the core keeps.
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

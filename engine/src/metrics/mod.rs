@@ -1,0 +1,3 @@
+//! What the cores count. Histograms and reports join it later.
+
+pub(crate) mod counters;

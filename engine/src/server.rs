@@ -1,0 +1,281 @@
+//! What embedders and the control plane call: start, stop, drain, look.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use config_core::Snapshot;
+use config_core::model::{Cores, Model, Runtime};
+use config_core::publish::Publish;
+use config_core::status::{CoreStatus, Status, StatusSource};
+
+use crate::core::shared::Shared;
+use crate::core::start;
+use crate::error::Error;
+use crate::io::{Bound, Features, Options};
+use crate::local;
+use crate::table::compile::Table;
+use crate::table::publish::{Publisher, Tables};
+
+/// How long cores may take to end once they were told to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(2);
+
+/// A data plane: made of a snapshot, started once.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = config_core::ProxyConfig::builder().target("http://127.0.0.1:8080").port(3000).build()?;
+/// let mut server = engine::ProxyServer::new(config.snapshot(1));
+/// server.start()?;
+/// println!("listening on {:?}", server.addresses());
+/// server.drain(std::time::Duration::from_secs(30));
+/// # Ok(())
+/// # }
+/// ```
+pub struct ProxyServer {
+    snapshot: Arc<Snapshot>,
+    running: Option<Running>,
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    addresses: Vec<SocketAddr>,
+    features: Features,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainOutcome {
+    /// Every exchange and session ended by itself.
+    pub clean: bool,
+    /// Connections that were cut when time ran out.
+    pub connections_cut: usize,
+}
+
+/// Sums over all cores.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Client connections now.
+    pub active_connections: usize,
+    /// Counters by name.
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+impl ProxyServer {
+    /// A data plane that will serve `snapshot`. Nothing happens yet.
+    pub fn new(snapshot: Arc<Snapshot>) -> ProxyServer {
+        ProxyServer { snapshot, running: None }
+    }
+
+    /// Compiles the snapshot, binds every listener on every core, starts and pins the cores. Returns once all accept.
+    /// Does nothing on a running server.
+    ///
+    /// # Errors
+    /// With what the operator must change: a name that does not resolve, an address in use, a processor that is not
+    /// there, io_uring missing or forbidden. Nothing is left running then.
+    pub fn start(&mut self) -> Result<(), Error> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let model = self.snapshot.model();
+        refuse_epoll(model)?;
+        let processors = processors(&model.server.cores)?;
+        let table = Table::compile(Arc::clone(&self.snapshot));
+        let table = table.map_err(|error| Error::Configuration(error.to_string()))?;
+        let (listeners, addresses) = bind(model, processors.len())?;
+        let shared = Shared::new(Tables::new(table), &processors);
+        let mut threads = Vec::new();
+        let mut granted = None;
+        for (index, bound) in listeners.into_iter().enumerate() {
+            match start::start(Arc::clone(&shared), index, bound, options(model)) {
+                Ok((thread, features)) => {
+                    threads.push(thread);
+                    granted = Some(features);
+                }
+                Err(error) => {
+                    stop_cores(&shared, &mut threads);
+                    return Err(error);
+                }
+            }
+        }
+        let features = granted.ok_or_else(|| Error::Configuration("no core to run on".to_owned()))?;
+        self.running = Some(Running { shared, threads, addresses, features });
+        Ok(())
+    }
+
+    /// Addresses that accept clients, with the ports that were picked for port 0. Empty when not running.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.running.as_ref().map(|running| running.addresses.clone()).unwrap_or_default()
+    }
+
+    /// Processors that have a core.
+    pub fn cores(&self) -> Vec<usize> {
+        let cores = self.running.iter().flat_map(|running| &running.shared.cores);
+        cores.map(|core| core.processor).collect()
+    }
+
+    /// The driver, the kernel, and what of the wish list it granted: one line for the start screen.
+    pub fn driver(&self) -> String {
+        self.running.as_ref().map(|running| running.features.to_string()).unwrap_or_default()
+    }
+
+    /// Where new snapshots are published; `None` when not running.
+    pub fn publisher(&self) -> Option<Arc<dyn Publish>> {
+        let running = self.running.as_ref()?;
+        Some(Arc::new(Publisher::new(Arc::clone(&running.shared))))
+    }
+
+    /// Where the state of the cores is read; `None` when not running.
+    pub fn status(&self) -> Option<Arc<dyn StatusSource>> {
+        let running = self.running.as_ref()?;
+        Some(Arc::new(Observer { shared: Arc::clone(&running.shared) }))
+    }
+
+    /// Whether every core runs.
+    pub fn is_running(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.threads.iter().all(|thread| !thread.is_finished()))
+    }
+
+    /// Client connections now, sessions included.
+    pub fn active_connections(&self) -> usize {
+        self.running.as_ref().map_or(0, |running| running.shared.connections())
+    }
+
+    /// Sums of the cores' counters.
+    pub fn stats(&self) -> Stats {
+        let counters = self.running.as_ref().map(|running| sums(&running.shared)).unwrap_or_default();
+        Stats { active_connections: self.active_connections(), counters }
+    }
+
+    /// Stops accepting, lets exchanges finish and sessions close, for at most `timeout`; then stops. Blocks.
+    pub fn drain(&mut self, timeout: Duration) -> DrainOutcome {
+        let Some(mut running) = self.running.take() else {
+            return DrainOutcome { clean: true, connections_cut: 0 };
+        };
+        running.shared.broadcast(|| local::with(start::begin_drain));
+        let until = Instant::now() + timeout;
+        while running.threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < until {
+            std::thread::park_timeout(POLL);
+        }
+        let connections_cut = running.shared.connections();
+        stop_cores(&running.shared, &mut running.threads);
+        DrainOutcome { clean: connections_cut == 0, connections_cut }
+    }
+
+    /// Stops at once; what is open is cut.
+    pub fn stop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            stop_cores(&running.shared, &mut running.threads);
+        }
+    }
+}
+
+impl Drop for ProxyServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Reads the cores' counters for the control plane.
+struct Observer {
+    shared: Arc<Shared>,
+}
+
+impl StatusSource for Observer {
+    fn status(&self) -> Status {
+        let cores = self.shared.cores.iter().map(|core| CoreStatus {
+            core: core.processor,
+            epoch: core.epoch.load(Ordering::Relaxed),
+            connections: core.connections.load(Ordering::Relaxed) as u64,
+        });
+        let epoch = self.shared.tables.load().snapshot.epoch();
+        Status { epoch, cores: cores.collect(), counters: sums(&self.shared) }
+    }
+}
+
+fn sums(shared: &Shared) -> Vec<(&'static str, u64)> {
+    let mut sums = Vec::new();
+    for core in &shared.cores {
+        core.counters.add_to(&mut sums);
+    }
+    sums
+}
+
+fn stop_cores(shared: &Shared, threads: &mut Vec<JoinHandle<()>>) {
+    shared.broadcast(|| local::with(start::begin_stop));
+    let until = Instant::now() + STOP_PATIENCE;
+    for thread in threads.drain(..) {
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::park_timeout(POLL);
+        }
+        // A core that does not end is left behind: the process is about to end anyway.
+        if thread.is_finished() && thread.join().is_err() {
+            tracing::error!("a core ended by panic");
+        }
+    }
+}
+
+fn refuse_epoll(model: &Model) -> Result<(), Error> {
+    if model.server.runtime == Runtime::Epoll {
+        let text = "server.runtime: epoll is not available in this version; allowed: auto, uring";
+        return Err(Error::Configuration(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// The processors to run on, checked against what the process may use.
+fn processors(wanted: &Cores) -> Result<Vec<usize>, Error> {
+    let usable: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    match wanted {
+        Cores::Auto if usable.is_empty() => Err(Error::Configuration("no usable processor".to_owned())),
+        Cores::Auto => Ok(usable),
+        Cores::Count(count) if *count <= usable.len() => Ok(usable[..*count].to_vec()),
+        Cores::Count(count) => Err(Error::Configuration(format!(
+            "server.cores: {count} cores wanted, but this process may run on {} only",
+            usable.len()
+        ))),
+        Cores::List(list) => {
+            let known: HashSet<usize> = usable.iter().copied().collect();
+            match list.iter().find(|processor| !known.contains(processor)) {
+                None => Ok(list.clone()),
+                Some(missing) => Err(Error::Configuration(format!(
+                    "server.cores: this process may not run on processor {missing}; usable: {usable:?}"
+                ))),
+            }
+        }
+    }
+}
+
+/// Binds every listener once per core. The first bind is exclusive, so that an address somebody else serves is an
+/// error and not a silent sharing.
+fn bind(model: &Model, cores: usize) -> Result<(Vec<Vec<Bound>>, Vec<SocketAddr>), Error> {
+    let options = local::tcp_options(model);
+    let mut per_core: Vec<Vec<Bound>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    for listener in &model.server.listen {
+        let failed = |cause| Error::Listen { address: listener.addr, cause };
+        Bound::check_free(listener.addr).map_err(failed)?;
+        let mut address = listener.addr;
+        for bounds in &mut per_core {
+            let bound = Bound::listen(address, model.server.backlog, &options).map_err(failed)?;
+            address = bound.address();
+            bounds.push(bound);
+        }
+        addresses.push(address);
+    }
+    Ok((per_core, addresses))
+}
+
+fn options(model: &Model) -> Options {
+    Options {
+        busy_poll: Duration::from_micros(model.server.busy_poll_us.into()),
+        ..Options::default()
+    }
+}
+

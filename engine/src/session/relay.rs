@@ -1,0 +1,300 @@
+//! One session: bytes go through as they came, in leases; the meters read frame heads as they pass.
+//!
+//! ```text
+//!   Open ──limit, idle, drain, protocol error──► Closing: Close frames to both sides, no more input is forwarded
+//!     └──a side ends──────────────────────────► Closing: what is on its way still arrives
+//!   Closing ──all sent, or a grace period──► both connections close
+//! ```
+//!
+//! The task holds no table and no configuration: a day-long session must not pin an old one.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use protocol::ws::close::write_close;
+use protocol::ws::frame::Role;
+use protocol::ws::meter::{Boundary, Meter, MeterLimits};
+
+use crate::conn::client::ClientConn;
+use crate::h1::upgrade::Session;
+use crate::io::{Alarm, Lease, Stream, Task, freeze, now_ms, spawn, take_buf};
+use crate::local::Local;
+use crate::local::clients::{Closing, Place};
+
+/// Receives handled in one turn before others have theirs.
+const BUDGET: usize = 16;
+/// How long the two sides have to take the last bytes and to close.
+const GRACE_MS: u64 = 2_000;
+/// How long a frame in flight may take to end before the Close that waits behind it is given up.
+const FRAME_GRACE_MS: u64 = 1_000;
+
+/// Why a session is closed by us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Idle,
+    Drain,
+    Violation(u16, &'static str),
+}
+
+impl Reason {
+    /// Close code (RFC 6455 7.4.1) and text.
+    fn close(self) -> (u16, &'static str) {
+        match self {
+            Reason::Idle => (1001, "idle"),
+            Reason::Drain => (1001, "going away"),
+            Reason::Violation(code, text) => (code, text),
+        }
+    }
+}
+
+/// One direction: from a source to a sink.
+struct Direction {
+    meter: Meter,
+    ended: bool,
+}
+
+struct Relay {
+    local: Rc<Local>,
+    client: Stream,
+    backend: Stream,
+    up: Direction,
+    down: Direction,
+    alarm: Alarm,
+    closing: Rc<Closing>,
+    active_ms: u64,
+    idle_ms: u64,
+    high: u32,
+    low: u32,
+    /// Counted when dropped.
+    _place: Place,
+}
+
+/// Starts the session in a task of its own, so that the memory of the exchange is given back.
+pub(crate) fn start(conn: ClientConn, session: Session) {
+    spawn(run(conn, session));
+}
+
+async fn run(conn: ClientConn, session: Session) {
+    let Some(backend) = session.backend_conn else { return };
+    let (mut relay, early_up) = Relay::new(conn, backend.stream, session.deflate);
+    relay.local.counters().sessions.add(1);
+    let reason = relay.forward_early(early_up, session.early);
+    let reason = match reason {
+        Some(reason) => Some(reason),
+        None => poll_fn(|_| relay.poll()).await,
+    };
+    relay.end(reason).await;
+    relay.local.counters().sessions_ended.add(1);
+}
+
+impl Relay {
+    fn new(mut conn: ClientConn, backend: Stream, deflate: bool) -> (Relay, Option<Lease>) {
+        let view = conn.local.view();
+        let model = view.model();
+        let limits =
+            MeterLimits { message_bytes_max: model.websocket.message_bytes_max, extensions: deflate };
+        let direction = |sender| Direction { meter: Meter::new(sender, limits), ended: false };
+        let early = conn.intake.take();
+        let relay = Relay {
+            up: direction(Role::Client),
+            down: direction(Role::Server),
+            closing: conn.place.become_session(),
+            active_ms: now_ms(),
+            idle_ms: model.timeouts.websocket_idle_ms,
+            high: model.limits.high_water_bytes,
+            low: model.limits.low_water_bytes,
+            client: conn.stream,
+            alarm: conn.alarm,
+            _place: conn.place,
+            local: conn.local,
+            backend,
+        };
+        (relay, early)
+    }
+
+    /// What came in one piece with the heads, before the relay began.
+    fn forward_early(&mut self, up: Option<Lease>, down: Option<Lease>) -> Option<Reason> {
+        let up = up.and_then(|lease| self.pass_up(lease));
+        up.or_else(|| down.and_then(|lease| self.pass_down(lease)))
+    }
+
+    /// Relays until the session is to end: `Some` reason of ours, or `None` when a side has ended it.
+    fn poll(&mut self) -> Poll<Option<Reason>> {
+        for _ in 0..BUDGET {
+            let up = match self.pump_up() {
+                Ok(moved) => moved,
+                Err(end) => return Poll::Ready(end),
+            };
+            let down = match self.pump_down() {
+                Ok(moved) => moved,
+                Err(end) => return Poll::Ready(end),
+            };
+            if !up && !down {
+                return self.watch();
+            }
+        }
+        if let Some(task) = Task::current() {
+            task.wake();
+        }
+        Poll::Pending
+    }
+
+    fn watch(&mut self) -> Poll<Option<Reason>> {
+        if self.closing.is_asked() {
+            return Poll::Ready(Some(Reason::Drain));
+        }
+        self.alarm.set(Some(self.active_ms + self.idle_ms));
+        self.alarm.poll().map(|()| Some(Reason::Idle))
+    }
+
+    /// One receive from the client. `Err` ends the session.
+    fn pump_up(&mut self) -> Result<bool, Option<Reason>> {
+        match receive(&self.client, &self.backend, self.high, self.low) {
+            Received::Nothing => Ok(false),
+            Received::Bytes(lease) => self.pass_up(lease).map_or(Ok(true), |reason| Err(Some(reason))),
+            Received::End => {
+                self.up.ended = true;
+                Err(None)
+            }
+        }
+    }
+
+    fn pump_down(&mut self) -> Result<bool, Option<Reason>> {
+        match receive(&self.backend, &self.client, self.high, self.low) {
+            Received::Nothing => Ok(false),
+            Received::Bytes(lease) => self.pass_down(lease).map_or(Ok(true), |reason| Err(Some(reason))),
+            Received::End => {
+                self.down.ended = true;
+                Err(None)
+            }
+        }
+    }
+
+    fn pass_up(&mut self, lease: Lease) -> Option<Reason> {
+        let (messages, reason) = pass(&mut self.up.meter, lease, &self.backend, &mut self.active_ms);
+        self.local.counters().messages_in.add(messages);
+        reason
+    }
+
+    fn pass_down(&mut self, lease: Lease) -> Option<Reason> {
+        let (messages, reason) = pass(&mut self.down.meter, lease, &self.client, &mut self.active_ms);
+        self.local.counters().messages_out.add(messages);
+        reason
+    }
+
+    /// Says why to both sides where that is possible, lets the last bytes leave, then closes.
+    async fn end(&mut self, reason: Option<Reason>) {
+        if let Some(reason) = reason {
+            if !matches!(reason, Reason::Violation(..)) {
+                self.finish_frames().await;
+            }
+            let (code, text) = reason.close();
+            let mask = self.local.ids.random().to_ne_bytes();
+            let mask = [mask[0], mask[1], mask[2], mask[3]];
+            say_close(&self.down.meter, &self.client, code, text, None);
+            say_close(&self.up.meter, &self.backend, code, text, Some(mask));
+        }
+        self.alarm.set(Some(now_ms() + GRACE_MS));
+        let (client, backend, alarm) = (&self.client, &self.backend, &self.alarm);
+        poll_fn(|_| {
+            let sent = client.poll_sent_below(0).is_ready() & backend.poll_sent_below(0).is_ready();
+            if sent { Poll::Ready(()) } else { alarm.poll() }
+        })
+        .await;
+        // A side that closed first has nothing more to hear; the other gets a moment to close in its turn.
+        let _ = client.shutdown_write();
+        let _ = backend.shutdown_write();
+        let (client_ended, backend_ended) = (self.up.ended, self.down.ended);
+        poll_fn(|_| {
+            let client_done = client_ended || drained(client);
+            let backend_done = backend_ended || drained(backend);
+            if client_done && backend_done { Poll::Ready(()) } else { alarm.poll() }
+        })
+        .await;
+    }
+
+    /// Lets frames that are half way through end, so that a Close can stand behind them.
+    async fn finish_frames(&mut self) {
+        self.alarm.set(Some(now_ms() + FRAME_GRACE_MS));
+        poll_fn(|_| {
+            let up_whole = at_boundary(&self.up.meter) || !matches!(self.pump_up(), Ok(true));
+            let down_whole = at_boundary(&self.down.meter) || !matches!(self.pump_down(), Ok(true));
+            let whole = at_boundary(&self.up.meter) && at_boundary(&self.down.meter);
+            if whole || self.up.ended || self.down.ended {
+                return Poll::Ready(());
+            }
+            if (!up_whole || !down_whole)
+                && let Some(task) = Task::current()
+            {
+                task.wake();
+            }
+            self.alarm.poll()
+        })
+        .await;
+    }
+}
+
+enum Received {
+    Nothing,
+    Bytes(Lease),
+    End,
+}
+
+/// Bytes from one side, if the other has room for them.
+fn receive(from: &Stream, to: &Stream, high: u32, low: u32) -> Received {
+    match to.poll_room(high, low) {
+        Poll::Pending => return Received::Nothing,
+        Poll::Ready(Err(_)) => return Received::End,
+        Poll::Ready(Ok(())) => {}
+    }
+    match from.poll_recv() {
+        Poll::Pending => Received::Nothing,
+        Poll::Ready(Ok(Some(lease))) => Received::Bytes(lease),
+        Poll::Ready(Ok(None) | Err(_)) => Received::End,
+    }
+}
+
+/// Meters and forwards bytes; of those that break a rule, only what stands before.
+fn pass(meter: &mut Meter, mut lease: Lease, to: &Stream, active_ms: &mut u64) -> (u64, Option<Reason>) {
+    match meter.feed(&lease) {
+        Ok(passed) => {
+            if passed.frames > 0 {
+                *active_ms = now_ms();
+            }
+            to.send(lease);
+            (passed.messages.into(), None)
+        }
+        Err(violation) => {
+            lease.truncate(violation.forward);
+            to.send(lease);
+            let reason = Reason::Violation(violation.error.code(), violation.error.public_text());
+            (violation.passed.messages.into(), Some(reason))
+        }
+    }
+}
+
+/// Queues a Close frame where it splits no frame of that direction.
+fn say_close(meter: &Meter, to: &Stream, code: u16, text: &str, mask: Option<[u8; 4]>) {
+    if !at_boundary(meter) || meter.boundary() == Boundary::Closed {
+        return;
+    }
+    let mut out = take_buf();
+    write_close(&mut out, code, text, mask);
+    to.send(freeze(out));
+}
+
+fn at_boundary(meter: &Meter) -> bool {
+    !matches!(meter.boundary(), Boundary::InFrame(_))
+}
+
+/// Reads and forgets; true at the end of the stream.
+fn drained(stream: &Stream) -> bool {
+    loop {
+        match stream.poll_recv() {
+            Poll::Ready(Ok(Some(_))) => {}
+            Poll::Ready(Ok(None) | Err(_)) => return true,
+            Poll::Pending => return false,
+        }
+    }
+}

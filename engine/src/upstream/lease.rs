@@ -1,0 +1,23 @@
+//! One connection to a backend while an exchange has it.
+
+use protocol::h1::client::Client;
+
+use crate::io::Stream;
+
+/// A connection to a backend and the machine that speaks HTTP/1.1 on it. Dropped, it closes; only
+/// `Pool::put` keeps it.
+pub(crate) struct BackendConn {
+    pub(crate) stream: Stream,
+    pub(crate) machine: Client,
+    /// It has served an exchange before: its peer may have closed it meanwhile.
+    pub(crate) reused: bool,
+    /// It said more than it was asked: it must not serve another exchange.
+    pub(crate) spoiled: bool,
+}
+
+impl BackendConn {
+    pub(crate) fn new(stream: Stream) -> BackendConn {
+        stream.start_receiving();
+        BackendConn { stream, machine: Client::new(), reused: false, spoiled: false }
+    }
+}

@@ -1,0 +1,5 @@
+//! Connections to backends: opening them, keeping idle ones, and the machine that speaks on each.
+
+pub(crate) mod connect;
+pub(crate) mod lease;
+pub(crate) mod pool;

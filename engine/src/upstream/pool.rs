@@ -1,0 +1,74 @@
+//! Idle connections to one backend, kept by one core, newest first.
+//!
+//! `max_size` is what stays idle, not what may come back at once: when many exchanges end together, most of their
+//! connections are taken again within the second. So the set is trimmed on the tick, and only of connections that
+//! nobody has wanted for a second (`docs/decisions/`); each was opened by an exchange, so admission bounds it all.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use config_core::model;
+
+use super::lease::BackendConn;
+
+/// A surplus connection is closed after this long without use.
+const SURPLUS_MS: u64 = 1_000;
+
+struct Idle {
+    conn: BackendConn,
+    since_ms: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Pool {
+    /// Oldest in front.
+    idle: RefCell<VecDeque<Idle>>,
+}
+
+impl Pool {
+    /// The newest idle connection that is still good: one with input waiting has been closed or has said something
+    /// that nobody asked for.
+    pub(crate) fn take(&self) -> Option<BackendConn> {
+        loop {
+            let mut conn = self.idle.borrow_mut().pop_back()?.conn;
+            if !conn.stream.has_input() {
+                conn.reused = true;
+                return Some(conn);
+            }
+        }
+    }
+
+    /// Keeps a connection whose exchange has ended cleanly.
+    pub(crate) fn put(&self, conn: BackendConn, now_ms: u64) {
+        if conn.stream.has_input() || conn.stream.unsent() > 0 {
+            return;
+        }
+        conn.stream.unwatch();
+        self.idle.borrow_mut().push_back(Idle { conn, since_ms: now_ms });
+    }
+
+    /// Once a second: closes what died, what has been idle too long, and the surplus.
+    pub(crate) fn tick(&self, rules: &model::Pool, now_ms: u64) {
+        let mut closed = Vec::new();
+        let mut idle = self.idle.borrow_mut();
+        let mut at = 0;
+        while at < idle.len() {
+            let age = now_ms.saturating_sub(idle[at].since_ms);
+            let surplus = idle.len() > rules.max_size as usize && age >= SURPLUS_MS;
+            let expired = idle.len() > rules.min_size as usize && age >= rules.idle_timeout_ms;
+            if surplus || expired || idle[at].conn.stream.has_input() {
+                closed.extend(idle.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        drop(idle);
+        drop(closed);
+    }
+
+    /// Closes everything.
+    pub(crate) fn clear(&self) {
+        let idle = self.idle.take();
+        drop(idle);
+    }
+}
