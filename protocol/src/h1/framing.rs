@@ -107,7 +107,8 @@ mod tests {
         const CL: &str = "Content-Length";
         const TE: &str = "Transfer-Encoding";
         // Version, fields, end: RFC 9112 6.1 to 6.3, and the published smuggling techniques.
-        let rows: &[(Version, &[(&str, &str)], Result<Framing, FramingError>)] = &[
+        type Row<'a> = (Version, &'a [(&'a str, &'a str)], Result<Framing, FramingError>);
+        let rows: &[Row<'_>] = &[
             (Http11, &[], Ok(Framing::None)),
             (Http10, &[], Ok(Framing::None)),
             (Http11, &[(CL, "0")], Ok(Framing::Length(0))),

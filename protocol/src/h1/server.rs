@@ -380,6 +380,11 @@ impl Server {
         self.keep_alive && self.state == State::Done && self.encoder.is_ended()
     }
 
+    /// Whether it waits for the first byte of a request: such a connection may be closed without a word.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
     /// Whether the whole request has been read.
     pub fn is_request_read(&self) -> bool {
         self.state == State::Done
