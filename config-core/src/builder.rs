@@ -2,6 +2,7 @@
 //! embedders. The command line uses it too, through `Draft`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::error::ConfigErrors;
 use crate::model::Model;
@@ -75,14 +76,9 @@ impl ProxyConfig {
         &self.model
     }
 
-    /// The first snapshot of this configuration, epoch 1.
-    pub fn snapshot(&self) -> Snapshot {
-        self.snapshot_at(1)
-    }
-
-    /// A snapshot of this configuration for publication number `epoch`.
-    pub fn snapshot_at(&self, epoch: u32) -> Snapshot {
-        Snapshot::new(self.model.clone(), epoch)
+    /// A snapshot of this configuration for publication number `epoch`; a start publishes number 1.
+    pub fn snapshot(&self, epoch: u32) -> Arc<Snapshot> {
+        Arc::new(Snapshot::new(self.model.clone(), epoch))
     }
 
     /// Every setting with its value and where that was written, in the order of the keys.

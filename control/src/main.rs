@@ -1,2 +1,69 @@
-//! placeholder
-fn main() {}
+//! The binary `pinion`: reads the command line, loads the settings, and hands them to `bootstrap`.
+//!
+//! Exit codes: 0 stopped, 1 run-time failure (or stopped by a second signal), 2 configuration.
+#![forbid(unsafe_code)]
+
+mod bootstrap;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use config_core::ConfigErrors;
+use control::cli::{Command, CommandLine, FileFlags, Flags, check};
+use control::demo;
+use control::screen::print;
+use control::settings::{Environment, Sources};
+
+// The proxy allocates when connections open; this allocator does so without a lock between cores.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match line.command {
+        None => serve(sources(None, line.flags)),
+        Some(Command::Serve(file)) => serve(file_sources(file)),
+        Some(Command::Check { file, dump }) => check(&file_sources(file), dump),
+        Some(Command::Demo(flags)) => run_demo(flags),
+    }
+}
+
+fn sources(file: Option<std::path::PathBuf>, flags: Flags) -> Sources {
+    Sources { file, environment: Environment::of_process(), flags, demo_target: None }
+}
+
+fn file_sources(file: FileFlags) -> Sources {
+    sources(Some(file.config), file.flags)
+}
+
+fn serve(sources: Sources) -> ExitCode {
+    match sources.load() {
+        Ok(settings) => bootstrap::run(&sources, settings),
+        Err(errors) => refuse(&errors),
+    }
+}
+
+fn check(sources: &Sources, dump: bool) -> ExitCode {
+    match sources.load() {
+        Ok(settings) => {
+            print(&check::report(&settings.config, &settings.warnings, dump));
+            ExitCode::SUCCESS
+        }
+        Err(errors) => refuse(&errors),
+    }
+}
+
+fn run_demo(flags: Flags) -> ExitCode {
+    let backend = match demo::start() {
+        Ok(address) => address,
+        Err(error) => return bootstrap::fail(&format!("the demo backend cannot start: {error}")),
+    };
+    serve(Sources { demo_target: Some(format!("http://{backend}")), ..sources(None, flags) })
+}
+
+/// Says everything that is wrong. The log is not set up yet: how it is set up may be what is wrong.
+fn refuse(errors: &ConfigErrors) -> ExitCode {
+    let plural = if errors.count() == 1 { "" } else { "s" };
+    eprintln!("{errors}\npinion: {} error{plural} in the configuration", errors.count());
+    ExitCode::from(bootstrap::EXIT_CONFIGURATION)
+}

@@ -119,8 +119,7 @@ mod tests {
         let write = |text: &str| std::fs::write(&path, text).expect("a temporary file");
         write(&file_text("http://a:1", ""));
         let sources = Sources { file: Some(path.clone()), ..Sources::default() };
-        let first = sources.load().expect("valid").config.snapshot();
-        let fake = Fake(Mutex::new(Arc::new(first)));
+        let fake = Fake(Mutex::new(sources.load().expect("valid").config.snapshot(1)));
         let target = || fake.current().model().route.upstream.backends[0].url.clone();
 
         assert_eq!(reload(&sources, &fake), Outcome::Unchanged);

@@ -16,10 +16,10 @@ pub fn config(data: &[u8]) {
     match (read(), read()) {
         (Ok(first), Ok(second)) => {
             assert_eq!(first.to_json(), second.to_json());
-            let snapshot = first.snapshot_at(7);
+            let snapshot = first.snapshot(7);
             assert!(snapshot.header().verify());
             assert_eq!(snapshot.epoch(), 7);
-            assert_eq!(snapshot.header().bytes(), second.snapshot_at(7).header().bytes());
+            assert_eq!(snapshot.header().bytes(), second.snapshot(7).header().bytes());
         }
         (Err(first), Err(second)) => {
             assert!(first.count() > 0, "a refusal without a reason");
