@@ -88,7 +88,7 @@ impl Lease {
 
     /// Keeps the first `len` bytes (no effect if there are fewer).
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len as u32);
+        self.len = self.len.min(u32::try_from(len).unwrap_or(u32::MAX));
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Mailbox {
     queue: SegQueue<Message>,
     event: File,
     asleep: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl Mailbox {
@@ -28,7 +29,7 @@ impl Mailbox {
         }
         // SAFETY: `fd` was just opened and belongs to nobody else.
         let event = unsafe { File::from_raw_fd(fd) };
-        Ok(Arc::new(Mailbox { queue: SegQueue::new(), event, asleep: AtomicBool::new(false) }))
+        Ok(Arc::new(Mailbox { queue: SegQueue::new(), event, asleep: AtomicBool::new(false), closed: AtomicBool::new(false) }))
     }
 
     /// Leaves a message and wakes the core if it sleeps. Callable from any thread.
@@ -37,6 +38,22 @@ impl Mailbox {
         if self.asleep.swap(false, Ordering::SeqCst) {
             // The counter cannot overflow: each write is one sleep that ended. A full one would wake just as well.
             let _ = (&self.event).write(&1u64.to_ne_bytes());
+        }
+        // Checked after the push: either we see the mark, or whoever set it sees the message.
+        if self.closed.load(Ordering::SeqCst) {
+            self.empty();
+        }
+    }
+
+    /// The core is gone: drops what it never took, and whatever comes later. Messages own descriptors and memory.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.empty();
+    }
+
+    fn empty(&self) {
+        while let Some(message) = self.queue.pop() {
+            drop(message);
         }
     }
 

@@ -351,6 +351,7 @@ impl Runtime {
         if !core.shut() {
             // The kernel may still write into the buffers, or somebody still reads them: never free them.
             tracing::error!(leased = core.buffers.leased(), "sockets or leases outlived their core; memory is leaked");
+            core.mailbox.close();
             let _leaked = self.core.take().map(std::mem::ManuallyDrop::new);
         }
         result
@@ -365,6 +366,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if let Some(core) = &self.core {
             executor::unregister_core(core.number);
+            core.mailbox.close();
         }
     }
 }

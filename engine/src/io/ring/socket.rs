@@ -25,6 +25,12 @@ use super::slab::Key;
 /// Pieces in one gathered send; more wait for the next.
 const GATHER_MAX: usize = 16;
 
+/// An inbox of more pieces than this stops receiving however few bytes they are: each may hold a whole buffer, and a
+/// peer that dribbles single bytes must not collect them all.
+const INBOX_PIECES_HIGH: usize = 64;
+/// An inbox of at most this many pieces receives again.
+const INBOX_PIECES_LOW: usize = 16;
+
 /// Where the receive of a socket stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Receiving {
@@ -267,7 +273,7 @@ impl Core {
             }
             return;
         }
-        if socket.inbox_bytes <= self.options.inbox_low {
+        if socket.inbox_bytes <= self.options.inbox_low && socket.inbox.len() <= INBOX_PIECES_LOW {
             socket.receiving = Receiving::Armed(Size::Small);
             socket.in_flight += 1;
             self.push(&ops::receive(socket.fd, key));
@@ -326,7 +332,7 @@ impl Core {
             0 => socket.ended = true,
             error => self.receive_stopped(key, socket, -error, size),
         }
-        if socket.inbox_bytes > self.options.inbox_high {
+        if socket.inbox_bytes > self.options.inbox_high || socket.inbox.len() > INBOX_PIECES_HIGH {
             self.cancel_receive(key, socket);
         }
         if socket.receiving == Receiving::Off {
@@ -475,8 +481,9 @@ impl Core {
         if socket.closing {
             return self.finish_close(completion.key, &mut sockets);
         }
+        // Also when the accept has ended: the listener may have been asked to go on while its pause was unconfirmed.
         if let Some(reader) = socket.reader
-            && !socket.accepted.is_empty()
+            && (!socket.accepted.is_empty() || !completion.more)
         {
             self.tasks.wake(reader);
         }
