@@ -16,7 +16,7 @@ mod turns;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -54,7 +54,7 @@ enum Task {
         #[command(flatten)]
         turns: Turns,
         /// Runtimes that take part; the first is what the others are divided by.
-        #[arg(long, value_delimiter = ',', default_value = "monoio,glommio,tokio")]
+        #[arg(long, value_delimiter = ',', default_value = "ring,monoio,glommio,tokio")]
         only: Vec<Runtime>,
     },
     /// Be one bare relay, until ended. The shoot-out starts these itself.
@@ -121,10 +121,26 @@ fn compare_peers(turns: &Turns, only: &[Proxy], pinion: Option<PathBuf>) -> io::
 }
 
 fn compare_runtimes(turns: &Turns, only: &[Runtime]) -> io::Result<()> {
+    if !only.iter().all(|runtime| runtime.is_built_in()) {
+        return run_with_all_runtimes();
+    }
     let proxies = only.iter().map(|&runtime| Proxy::Relay(runtime)).collect();
     let plan = plan(turns, RUNTIMES_WORKS, proxies, PathBuf::new());
-    let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 3;
+    let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 4;
     compare(Comparison::Runtimes, &plan, is_whole || turns.save)
+}
+
+/// Runs this same command in a build that has every relay. The default build leaves glommio out, since every
+/// test run would have to compile it.
+fn run_with_all_runtimes() -> io::Result<()> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["run", "--release", "--package", "bench", "--features", "runtimes", "--"]);
+    let status = cargo.args(std::env::args_os().skip(1)).current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("the full build ended with {status}")))
+    }
 }
 
 fn plan(turns: &Turns, default_works: &str, proxies: Vec<Proxy>, pinion: PathBuf) -> Plan {

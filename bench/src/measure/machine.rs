@@ -34,12 +34,17 @@ pub(crate) fn first_line(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown").trim().to_owned()
 }
 
-/// Short commit, with `+` where the tree differs from it.
+/// Short commit of this source tree, with `+` where the tree differs from it.
 fn commit() -> String {
-    let commit = first_line("git", &["rev-parse", "--short", "HEAD"]);
-    let changed = Command::new("git").args(["status", "--porcelain", "--untracked-files=no"]).output();
-    let is_changed = changed.is_ok_and(|output| !output.stdout.is_empty());
-    if is_changed { format!("{commit}+") } else { commit }
+    let git = |arguments: &[&str]| {
+        let output =
+            Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".to_owned() };
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
+    if changed { format!("{commit}+") } else { commit }
 }
 
 fn read_trimmed(path: &str) -> String {

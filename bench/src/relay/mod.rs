@@ -9,6 +9,7 @@
 #[cfg(feature = "runtimes")]
 mod glommio;
 mod monoio;
+mod ring;
 #[cfg(feature = "runtimes")]
 mod tokio;
 
@@ -31,6 +32,8 @@ const ADDED: &[u8] = b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n
 /// A runtime in the shoot-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Runtime {
+    /// Our own loop, `engine::io`.
+    Ring,
     Monoio,
     Glommio,
     Tokio,
@@ -50,9 +53,15 @@ impl Runtime {
         ])
     }
 
+    /// True if this build of the program holds the relay.
+    pub(crate) fn is_built_in(self) -> bool {
+        cfg!(feature = "runtimes") || matches!(self, Runtime::Ring | Runtime::Monoio)
+    }
+
     /// Relays until the process is ended.
     pub(crate) fn run(self, listen: SocketAddr, origin: SocketAddr) -> io::Result<()> {
         match self {
+            Runtime::Ring => ring::run(listen, origin),
             Runtime::Monoio => monoio::run(listen, origin),
             #[cfg(feature = "runtimes")]
             Runtime::Glommio => glommio::run(listen, origin),
@@ -69,6 +78,7 @@ impl Runtime {
 impl fmt::Display for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Runtime::Ring => "ring",
             Runtime::Monoio => "monoio",
             Runtime::Glommio => "glommio",
             Runtime::Tokio => "tokio",
@@ -81,10 +91,11 @@ impl FromStr for Runtime {
 
     fn from_str(name: &str) -> Result<Runtime, String> {
         match name {
+            "ring" => Ok(Runtime::Ring),
             "monoio" => Ok(Runtime::Monoio),
             "glommio" => Ok(Runtime::Glommio),
             "tokio" => Ok(Runtime::Tokio),
-            _ => Err(format!("runtime {name:?}: monoio, glommio or tokio")),
+            _ => Err(format!("runtime {name:?}: ring, monoio, glommio or tokio")),
         }
     }
 }
