@@ -83,40 +83,35 @@ pub(crate) fn token(bytes: &[u8]) -> (usize, bool) {
 /// Number of leading bytes that may stand in a value or reason phrase: tab, visible ASCII, space, and above.
 #[inline]
 pub(crate) fn text_len(bytes: &[u8]) -> usize {
-    let mut len = 0;
-    for word in bytes.chunks_exact(8) {
-        let Ok(word) = <[u8; 8]>::try_from(word) else { break };
-        let controls = control_bits(u64::from_le_bytes(word));
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        let controls = control_bits(u64::from_le_bytes(*word));
         if controls != 0 {
-            // The lowest bit is exact; a tab is the one control that may stay.
-            let at = len + (controls.trailing_zeros() / 8) as usize;
-            return if bytes.get(at) == Some(&b'\t') {
-                at + 1 + text_len_slow(bytes.get(at + 1..))
-            } else {
-                at
-            };
+            let at = bytes.len() - rest.len() + (controls.trailing_zeros() / 8) as usize;
+            // A tab is the one control that may stay; lines with tabs inside are rare.
+            return if bytes.get(at) == Some(&b'\t') { text_len_slow(bytes, at) } else { at };
         }
-        len += 8;
+        rest = after;
     }
-    len + text_len_slow(bytes.get(len..))
+    text_len_slow(bytes, bytes.len() - rest.len())
 }
 
-/// [`text_len`] for what is left: after a tab, or less than a word.
-fn text_len_slow(bytes: Option<&[u8]>) -> usize {
-    let bytes = bytes.unwrap_or(&[]);
-    bytes.iter().position(|byte| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f).unwrap_or(bytes.len())
+/// [`text_len`] byte by byte from `start`.
+fn text_len_slow(bytes: &[u8], start: usize) -> usize {
+    let rest = bytes.get(start..).unwrap_or(&[]);
+    let is_control = |byte: &u8| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f;
+    rest.iter().position(is_control).map_or(bytes.len(), |at| start + at)
 }
 
-/// The top bit of each byte that is below 0x20 or is 0x7f. Borrows can mark bytes above the first hit
-/// wrongly, never below it.
+/// The top bit of each byte that is below 0x20 or is 0x7f. Adding to seven bits never carries into the next
+/// byte, so every bit is exact.
 #[inline]
 fn control_bits(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    let low = word.wrapping_sub(ONES * 0x20) & !word;
-    let delete = word ^ (ONES * 0x7f);
-    let delete = delete.wrapping_sub(ONES) & !delete;
-    (low | delete) & TOPS
+    let low_bits = word & (ONES * 0x7f);
+    let is_delete = low_bits + ONES;
+    let is_visible = low_bits + ONES * 0x60;
+    (is_delete | !is_visible) & !word & (ONES * 0x80)
 }
 
 /// Reads field lines from `at` to the empty line. `section` must be cut at the caller's byte cap; reaching its
@@ -158,14 +153,11 @@ fn judge(line: &[u8], fault: HeadError) -> Result<Progress, HeadError> {
 /// One field line at the start of `rest`, and its length with the line end.
 #[inline]
 fn read_line(rest: &[u8], at: usize) -> Result<(Field, usize), HeadError> {
-    let (name_len, has_underscore) = token(rest);
-    let (name, after_name) = rest.split_at_checked(name_len).ok_or(HeadError::BadName)?;
-    let Some((b':', after_colon)) = after_name.split_first() else {
-        return Err(name_fault(name_len, after_name));
+    let (name, name_len) = match rest.first_chunk().and_then(Name::before_colon) {
+        Some(known) => known,
+        None => read_name(rest)?,
     };
-    if name_len == 0 {
-        return Err(HeadError::BadName);
-    }
+    let after_colon = rest.get(name_len + 1..).unwrap_or(&[]);
     let (space_len, padded) = match after_colon {
         [b' ', next, ..] if *next != b' ' && *next != b'\t' => (1, false),
         _ => (after_colon.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count(), true),
@@ -180,13 +172,26 @@ fn read_line(rest: &[u8], at: usize) -> Result<(Field, usize), HeadError> {
     let value_len = if let [.., b' ' | b'\t'] = text { text.trim_ascii_end().len() } else { text_len };
     let value_start = at + name_len + 1 + space_len;
     let field = Field {
-        name: if has_underscore { Name::of_underscored(name) } else { Name::of(name) },
+        name,
         hop: false,
         tidy: !padded && value_len == text_len && value_len != 0,
         name_span: Span::new(at, at + name_len),
         value: Span::new(value_start, value_start + value_len),
     };
     Ok((field, name_len + 1 + space_len + text_len + 2))
+}
+
+/// The name at the start of a line, and its length; a colon follows it.
+fn read_name(rest: &[u8]) -> Result<(Name, usize), HeadError> {
+    let (len, has_underscore) = token(rest);
+    let (name, after_name) = rest.split_at_checked(len).ok_or(HeadError::BadName)?;
+    if after_name.first() != Some(&b':') {
+        return Err(name_fault(len, after_name));
+    }
+    if len == 0 {
+        return Err(HeadError::BadName);
+    }
+    Ok((if has_underscore { Name::of_underscored(name) } else { Name::of(name) }, len))
 }
 
 /// Why a name is not followed by a colon.
@@ -208,5 +213,38 @@ pub(crate) fn control_fault(rest: &[u8], otherwise: HeadError) -> HeadError {
         [b'\n', ..] => HeadError::BareLf,
         [0, ..] => HeadError::Nul,
         _ => otherwise,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_ends_at_every_control_but_tab() {
+        for byte in 0..=255u8 {
+            for at in 0..20 {
+                let mut bytes = [b'a'; 20];
+                bytes[at] = byte;
+                let ends = (byte < 0x20 && byte != b'\t') || byte == 0x7f;
+                assert_eq!(text_len(&bytes), if ends { at } else { 20 }, "{byte:#x} at {at}");
+                // Behind a tab, and among bytes above ASCII.
+                bytes = [0xff; 20];
+                bytes[0] = b'\t';
+                bytes[at] = byte;
+                assert_eq!(text_len(&bytes), if ends { at } else { 20 }, "{byte:#x} at {at}");
+            }
+        }
+        assert_eq!(text_len(b""), 0);
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_grammar() {
+        // RFC 9110 5.6.2
+        let grammar = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        for byte in 0..=255u8 {
+            assert_eq!(token(&[byte]).0 == 1, grammar.contains(&byte), "{byte:#x}");
+            assert_eq!(token(&[byte]).1, byte == b'_');
+        }
     }
 }

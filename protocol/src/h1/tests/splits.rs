@@ -137,3 +137,21 @@ fn bodies_and_trailers_arrive_as_they_were_sent() {
     let seen = responses(GET, &[RESPONSES[6].1], true, &Limits::default());
     assert_eq!(seen[1..], [Seen::Body(b"until the close".to_vec()), Seen::End]);
 }
+
+#[test]
+fn what_one_side_frames_the_other_side_reads() {
+    use crate::h1::encode::BodyEncoder;
+    let body: Vec<u8> = (0..70_000u32).map(|number| (number % 251) as u8).collect();
+    for size in [1, 9, 10, 15, 16, 17, 255, 256, 4096, 65_535, 70_000] {
+        let mut wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        let mut encoder = BodyEncoder::Chunked { open: false };
+        for piece in body.chunks(size) {
+            encoder.piece(piece.len() as u64, &mut wire).expect("chunks have any length");
+            wire.extend_from_slice(piece);
+        }
+        encoder.end(&mut wire, None).expect("chunks always end");
+        let received: Vec<&[u8]> = wire.chunks(1000).collect();
+        let seen = responses(GET, &received, false, &Limits::default());
+        assert_eq!(seen[1..], [Seen::Body(body.clone()), Seen::End], "pieces of {size}");
+    }
+}
