@@ -1,23 +1,18 @@
 //! Pinion itself: the release binary with its defaults on the proxy core.
 //!
-//! Only `Proxy::start` calls it. No tuning flag belongs here: the comparison is of the defaults.
+//! Only `Proxy::start` calls it. No tuning flag belongs here: the comparison is of the defaults. One core is the
+//! default too, since the process may run on one only.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
 use super::Setup;
-use crate::cores::PROXY_CORE;
 
 /// The command line.
 pub(crate) fn command(setup: Setup<'_>) -> io::Result<Vec<String>> {
     let Setup { origin, listen, pinion, .. } = setup;
-    Ok(vec![
-        pinion.display().to_string(),
-        format!("--target=http://{origin}"),
-        format!("--listen={listen}"),
-        format!("--cores={PROXY_CORE}"),
-    ])
+    Ok(vec![pinion.display().to_string(), format!("--target=http://{origin}"), format!("--listen={listen}")])
 }
 
 /// Builds the release binary and tells where it is: beside this very program, in the same target folder.

@@ -12,8 +12,6 @@ use engine::io::{Bound, Lease, Options, TcpListener, TcpOptions, TcpStream, free
 
 use super::{BACKLOG, Passage};
 
-/// Bytes that may wait for a slow client before the relay stops reading.
-const UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// A piece as long as a small buffer of the ring announces a long body: larger buffers then cost less.
 const LONG_PIECE_BYTES: usize = 4096;
 
@@ -52,9 +50,8 @@ async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
             Piece::Answer(lease) => {
                 origin.receive_bulk(lease.len() >= LONG_PIECE_BYTES);
                 client.send(lease);
-                if client.unsent() > UNSENT_BYTES_MAX {
-                    client.sent_below(UNSENT_BYTES_MAX / 2).await?;
-                }
+                // What a slow client may leave waiting before the relay stops reading.
+                client.sent_below(256 * 1024).await?;
             }
             Piece::End => break,
         }
