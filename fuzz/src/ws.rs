@@ -48,16 +48,17 @@ fn meter(input: &Input<'_>, sender: Role, extensions: bool) {
     assert_eq!(cut.bytes(), whole.bytes());
     match outcome {
         Ok(_) => assert_eq!(cut.boundary(), whole.boundary()),
-        Err(violation) => violated(input.wire, sender, limits, violation),
+        Err(violation) => violated(input.wire, sender, limits, violation, whole.boundary()),
     }
 }
 
 /// What was fit to forward is, and our Close fits behind it.
-fn violated(wire: &[u8], sender: Role, limits: MeterLimits, violation: Violation) {
+fn violated(wire: &[u8], sender: Role, limits: MeterLimits, violation: Violation, boundary: Boundary) {
     let mut forwarded = wire[..violation.forward].to_vec();
     let mut meter = Meter::new(sender, limits);
     let passed = meter.feed(&forwarded).expect("what may be forwarded is right");
     assert_eq!(passed, violation.passed);
+    assert_eq!(meter.boundary(), boundary);
     if !violation.close_fits {
         assert_eq!(meter.boundary(), Boundary::Closed, "the only way for a Close not to fit a whole wire");
         return;

@@ -3,7 +3,8 @@
 //! Called by `message.rs` for what it receives, and by the relay to end a session with a proper Close at a
 //! frame boundary. A Close that we write is always one that a strict peer accepts.
 
-use super::frame::{FrameError, FrameHead, Opcode};
+use super::error::FrameError;
+use super::frame::{FrameHead, Opcode};
 use super::mask;
 
 /// The purpose was fulfilled.

@@ -7,8 +7,10 @@
 use std::fmt;
 
 use super::close;
-use super::frame::{FrameError, FrameHead, FrameReader, Opcode, Role, Rules};
+use super::error::FrameError;
+use super::frame::{FrameHead, Opcode, Role};
 use super::mask;
+use super::reader::{FrameReader, Rules};
 
 /// Checks UTF-8 that arrives in pieces, cut anywhere (RFC 6455 8.1).
 #[derive(Clone, Copy, Debug, Default)]

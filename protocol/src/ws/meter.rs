@@ -5,8 +5,10 @@
 //! It always holds: the same bytes give the same totals and the same violation however they were split.
 
 use super::close;
-use super::frame::{FrameError, FrameReader, Opcode, Role, Rules, WholeFrame};
+use super::error::FrameError;
+use super::frame::{Opcode, Role};
 use super::mask;
+use super::reader::{FrameReader, Rules, WholeFrame};
 
 /// What is allowed in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,9 +107,16 @@ impl Meter {
                 continue;
             }
             if !self.reader.in_payload() {
+                let before = self.reader;
                 let read = match self.head(rest) {
                     Ok(used) => used,
-                    Err(error) => return Err(Violation { error, forward: whole, close_fits, passed }),
+                    Err(error) => {
+                        // Nothing of the frame goes on, so the stream stands where it did before its head.
+                        if close_fits {
+                            self.reader = before;
+                        }
+                        return Err(Violation { error, forward: whole, close_fits, passed });
+                    }
                 };
                 rest = rest.get(read..).unwrap_or_default();
             }
@@ -134,7 +143,8 @@ impl Meter {
         self.bytes
     }
 
-    /// Where the stream stands, so that a Close is put in only where it splits nothing.
+    /// Where the stream stands, so that a Close is put in only where it splits nothing. After a violation:
+    /// where it stands when no more than `forward` bytes go on.
     pub fn boundary(&self) -> Boundary {
         if !self.reader.is_between_frames() {
             Boundary::InFrame(self.reader.payload_left())
@@ -347,6 +357,7 @@ mod tests {
         let mut meter = server();
         let violation = meter.feed(b"\x81\x01a\x01\x01b\x83\x00").expect_err("opcode 3");
         assert_eq!((violation.forward, violation.close_fits), (6, true));
+        assert_eq!(meter.boundary(), Boundary::BetweenFrames);
         assert_eq!((violation.passed.messages, violation.passed.frames), (1, 2));
         assert_eq!(violation.error.code(), 1002);
 
@@ -355,6 +366,7 @@ mod tests {
         assert!(meter.feed(b"\x81\x01a\x83").is_ok());
         let violation = meter.feed(b"\x00").expect_err("opcode 3");
         assert_eq!((violation.forward, violation.close_fits), (0, false));
+        assert_eq!(meter.boundary(), Boundary::InFrame(0));
 
         // The end of a good frame goes on, and then there is room for a Close.
         let mut meter = server();
@@ -367,6 +379,21 @@ mod tests {
         let violation = meter.feed(b"\x88\x00x").expect_err("bytes after a close");
         assert_eq!((violation.forward, violation.close_fits), (2, false));
         assert_eq!(violation.passed.close, Some(1005));
+    }
+
+    #[test]
+    fn a_close_fits_where_a_message_grew_too_large() {
+        // The head alone says so: nothing of the frame goes on, and the stream is still between messages.
+        let limits = MeterLimits { message_bytes_max: Some(4), extensions: false };
+        for (wire, boundary) in [
+            (b"\x81\x05ab".as_slice(), Boundary::BetweenMessages),
+            (b"\x01\x01a\x80\x04bcde".as_slice(), Boundary::BetweenFrames),
+        ] {
+            let mut meter = Meter::new(Role::Server, limits);
+            let violation = meter.feed(wire).expect_err("five bytes");
+            assert!(violation.close_fits);
+            assert_eq!(meter.boundary(), boundary);
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The endpoint and the meter against tungstenite, on random frame sequences: who accepts what, which messages
-//! come out, with which payload. Only compiled for tests.
+//! come out, with which payload.
 //!
 //! Where the two may differ is listed in [`allowed_difference`]; everything else is a failure that prints its
 //! seed.
@@ -8,9 +8,10 @@ use std::io::{self, Read, Write};
 
 use tungstenite::protocol::{Message, Role as TheirRole, WebSocket, WebSocketConfig};
 
-use super::frame::{FrameError, Role};
-use super::message::{Endpoint, EndpointError, EndpointOptions, Event};
-use super::meter::{Meter, MeterLimits};
+use crate::ws::error::FrameError;
+use crate::ws::frame::Role;
+use crate::ws::message::{Endpoint, EndpointError, EndpointOptions, Event};
+use crate::ws::meter::{Meter, MeterLimits};
 
 /// Marsaglia's xorshift64: the same cases on every machine.
 struct Random(u64);

@@ -1,0 +1,3 @@
+//! Tests over more than one file of this folder.
+
+mod differential;
