@@ -119,7 +119,7 @@ fn every_error_names_its_place_its_key_and_what_is_allowed() {
             "not available in this version",
         ),
         ("[server]\ncores = \"x\"\n", (2, 9), "server.cores", "found \"x\"; allowed: \"auto\""),
-        ("[server]\ncores = 0\n", (2, 9), "server.cores", "\"0-0\" for processor 0"),
+        ("[server]\ncores = 1025\n", (2, 9), "server.cores", "\"0-0\" for processor 0"),
         (
             "[server]\nruntime = \"tokio\"\n",
             (2, 11),
