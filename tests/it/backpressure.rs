@@ -6,7 +6,7 @@ use harness::ws::{self, client_frame, frame, opcode};
 use harness::{Client, Gate, Origin, Pinion, Settings, wait};
 
 /// Far more than every buffer between the two ends together.
-const FLOOD_BYTES: usize = 200_000_000;
+const FLOOD_BYTES: usize = 3_072 * 65_536;
 /// What the proxy may grow by for one stalled connection: its water marks and some buffers, not the flood.
 const GROWTH_KIB_MAX: u64 = 8 * 1_024;
 
@@ -168,8 +168,8 @@ fn busy_connection_leaves_room_for_others() {
     fast.send("GET /flood HTTP/1.1\r\nHost: test\r\n\r\n");
     let reader = std::thread::spawn(move || {
         assert_eq!(fast.head().status, 200);
-        for _ in 0..FLOOD_BYTES / 1_000_000 {
-            fast.exactly(1_000_000);
+        for _ in 0..FLOOD_BYTES / 65_536 {
+            fast.exactly(65_536);
         }
     });
     others_keep_their_pace(&pinion);

@@ -114,6 +114,18 @@ fn target_and_port_are_enough() {
 }
 
 #[test]
+fn environment_is_enough_too() {
+    let (from_environment, from_flag) = (Origin::answering("environment"), Origin::answering("flag"));
+    let url = from_environment.url();
+    let environment =
+        [("PROXY_TARGET_URL", url.as_str()), ("PROXY_PORT", "0"), ("PINION_SERVER__CORES", "1")];
+    let pinion = Pinion::start_in(&environment, &[], 1);
+    assert_eq!(pinion.client().get("/").text(), "environment");
+    let pinion = Pinion::start_in(&environment, &["--target", &from_flag.url()], 1);
+    assert_eq!(pinion.client().get("/").text(), "flag", "flags win");
+}
+
+#[test]
 fn demo_works_by_itself() {
     let pinion = Pinion::start_with(&["demo", "--port", "0", "--cores", "1"], 1);
     let mut client = pinion.client();

@@ -71,19 +71,24 @@ impl Pinion {
             None => Command::new(binary()),
             Some(count) => limited(count),
         };
-        command.args(["serve", "--config"]).arg(&file);
+        quiet(&mut command).args(["serve", "--config"]).arg(&file);
         Pinion::spawn(command, settings.listener_count(), file, folder)
     }
 
     /// Starts the binary with flags instead of a file, and waits until `listeners` of them accept.
     pub fn start_with(args: &[&str], listeners: usize) -> Pinion {
+        Pinion::start_in(&[], args, listeners)
+    }
+
+    /// The same, with more variables in its environment.
+    pub fn start_in(environment: &[(&str, &str)], args: &[&str], listeners: usize) -> Pinion {
         let mut command = Command::new(binary());
-        command.args(args);
+        quiet(&mut command).args(args).envs(environment.iter().copied());
         Pinion::spawn(command, listeners, PathBuf::new(), Folder::new())
     }
 
     fn spawn(mut command: Command, listeners: usize, file: PathBuf, folder: Folder) -> Pinion {
-        let mut child = quiet(&mut command).spawn().expect("the binary can be started");
+        let mut child = command.spawn().expect("the binary can be started");
         let log = Log::default();
         log.follow(&mut child);
         let mut pinion = Pinion { child, log, addrs: Vec::new(), file, _folder: folder };
@@ -232,8 +237,8 @@ fn listening(log: &str) -> Vec<SocketAddr> {
     lines.filter_map(|line| line.trim().strip_prefix("http://")?.parse().ok()).collect()
 }
 
+/// Takes its output, and hides from it what the developer's own environment says.
 fn quiet(command: &mut Command) -> &mut Command {
-    // What the developer's own environment says must not change what a test sees.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("PINION_") || name.starts_with("PROXY_") || name == "LOG_LEVEL" {

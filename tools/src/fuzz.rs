@@ -43,7 +43,12 @@ pub(crate) fn run(root: &Path, sum: &mut Counts) {
 
 /// The fuzz crate's ordinary tests.
 fn corpus_tests(root: &Path, sum: &mut Counts) {
-    let finished = command::shown(command::cargo(root).args(["test", "--manifest-path", "fuzz/Cargo.toml"]));
+    let finished = command::shown(command::cargo(root).args([
+        "test",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--no-default-features",
+    ]));
     sum.add_run(finished.ok, counts::of_libtest(&finished.output));
 }
 
