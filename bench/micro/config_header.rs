@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 fn header(c: &mut Criterion) {
     let config = ProxyConfig::builder().target("http://127.0.0.1:9000").build().expect("the target is right");
-    let snapshot = config.snapshot_at(7);
+    let snapshot = config.snapshot(7);
     c.bench_function("header read, epoch (bound 0.5 ns)", |b| {
         b.iter(|| black_box(&snapshot).header().epoch())
     });

@@ -103,8 +103,8 @@ pub(crate) fn markdown(
     let _ = writeln!(text, "# {title}, {}\n", machine.date);
     let _ = writeln!(
         text,
-        "{} cores, {}, kernel {}; commit {}.",
-        machine.cores, machine.processor, machine.kernel, machine.commit
+        "{} cores, {}, kernel {}; commit {}; load average before: {}.",
+        machine.cores, machine.processor, machine.kernel, machine.commit, machine.load
     );
     let versions: Vec<String> = proxies.iter().map(|proxy| proxy.version()).collect();
     let _ = writeln!(text, "{}.\n\n{settings}\n", versions.join("; "));
@@ -195,7 +195,7 @@ fn rates_table(text: &mut String, proxies: &[Proxy], samples: &[Sample]) {
 
 fn faults_list(text: &mut String, samples: &[Sample]) {
     let mut is_first = true;
-    for Sample { proxy, work, outcome } in samples.iter().filter(|sample| is_doubtful(&sample.outcome)) {
+    for Sample { proxy, work, outcome } in samples.iter().filter(|sample| sample.outcome.is_doubtful()) {
         if std::mem::take(&mut is_first) {
             let _ = writeln!(text, "\nFaults and doubts:\n");
         }
@@ -207,10 +207,6 @@ fn faults_list(text: &mut String, samples: &[Sample]) {
             outcome.faults, outcome.threads_lost, outcome.backlog
         );
     }
-}
-
-fn is_doubtful(outcome: &Outcome) -> bool {
-    outcome.faults > 0 || outcome.threads_lost > 0 || outcome.backlog > 0
 }
 
 /// Median and spread of `figure` over the rounds. An added latency is taken round by round against the latency
@@ -231,7 +227,7 @@ fn spread(samples: &[Sample], proxy: Proxy, work: Work, figure: Figure) -> Optio
     }
     let min = values.iter().copied().reduce(f64::min)?;
     let max = values.iter().copied().reduce(f64::max)?;
-    let doubtful = outcomes(samples, proxy, work).any(is_doubtful);
+    let doubtful = outcomes(samples, proxy, work).any(Outcome::is_doubtful);
     Some(Spread { median: median(values)?, min, max, doubtful })
 }
 
@@ -295,6 +291,7 @@ mod tests {
             cores: 2,
             commit: word("abc"),
             date: word("2026-11-20"),
+            load: word("0.1"),
         }
     }
 

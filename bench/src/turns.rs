@@ -128,9 +128,10 @@ fn summary(outcome: &Outcome) -> String {
     let mut line = String::new();
     if let Some(cpu) = outcome.cpu_us_per_request() {
         line += &format!(
-            "{cpu:8.2} us/req {:9.0} req/s, core {:3.0} % busy",
+            "{cpu:8.2} us/req {:9.0} req/s, core {:3.0} % busy, load {:3.0} %",
             outcome.rate(),
-            outcome.busy() * 100.0
+            outcome.busy() * 100.0,
+            outcome.load_busy() * 100.0
         );
     }
     if let Some(kib) = outcome.session_kib {

@@ -72,6 +72,8 @@ impl Aim {
 pub(crate) struct Outcome {
     pub(crate) requests: u64,
     pub(crate) seconds: f64,
+    /// On-CPU nanoseconds of this process, generator and origin together.
+    pub(crate) load_ns: u64,
     /// On-CPU nanoseconds of the proxy in the window; threads that ended in it make the figure doubtful.
     pub(crate) cpu_ns: u64,
     pub(crate) threads_lost: usize,
@@ -90,6 +92,7 @@ impl Outcome {
         Outcome {
             requests: 0,
             seconds: 0.0,
+            load_ns: 0,
             cpu_ns: 0,
             threads_lost: 0,
             faults: 0,
@@ -112,7 +115,22 @@ impl Outcome {
 
     /// Share of the window that the proxy's core was busy with it.
     pub(crate) fn busy(&self) -> f64 {
-        if self.seconds > 0.0 { self.cpu_ns as f64 / 1e9 / self.seconds } else { 0.0 }
+        self.share(self.cpu_ns)
+    }
+
+    /// Share of the window that the load's core was busy with the load.
+    pub(crate) fn load_busy(&self) -> f64 {
+        self.share(self.load_ns)
+    }
+
+    /// True if the figures must not be trusted as they stand.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        let did_nothing = self.requests == 0 && self.session_kib.is_none();
+        did_nothing || self.faults > 0 || self.threads_lost > 0 || self.backlog > 0
+    }
+
+    fn share(&self, ns: u64) -> f64 {
+        if self.seconds > 0.0 { ns as f64 / 1e9 / self.seconds } else { 0.0 }
     }
 }
 
@@ -224,6 +242,7 @@ async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
 struct Window {
     pids: Vec<u32>,
     cpu: CpuReading,
+    load: CpuReading,
     finished: u64,
     start: Instant,
 }
@@ -231,7 +250,8 @@ struct Window {
 impl Window {
     fn open(aim: &Aim, tally: &Tally) -> Window {
         let pids = aim.processes();
-        Window { cpu: CpuReading::take(&pids), finished: tally.finished(), start: Instant::now(), pids }
+        let load = CpuReading::take(&[std::process::id()]);
+        Window { cpu: CpuReading::take(&pids), load, finished: tally.finished(), start: Instant::now(), pids }
     }
 
     fn close(self, tally: &Tally) -> Outcome {
@@ -239,6 +259,7 @@ impl Window {
         Outcome {
             requests: tally.finished() - self.finished,
             seconds: self.start.elapsed().as_secs_f64(),
+            load_ns: CpuReading::take(&[std::process::id()]).since(&self.load).ns,
             cpu_ns: spent.ns,
             threads_lost: spent.threads_lost,
             ..Outcome::empty()
@@ -298,5 +319,87 @@ async fn wait_until(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + END_PATIENCE;
     while !condition() && Instant::now() < deadline {
         monoio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::thread;
+
+    use super::*;
+
+    fn aim(work: &str, target: SocketAddr) -> Aim {
+        Aim {
+            work: work.parse().expect("a known work"),
+            target,
+            process: None,
+            forwarded_fields: &[],
+            warmup: Duration::from_millis(20),
+            window: Duration::from_millis(100),
+            rate: Some(2_000.0),
+        }
+    }
+
+    #[test]
+    fn every_work_runs_clean_against_the_origin_itself() {
+        let generator = Generator::bind().expect("a port is free");
+        for work in ["http8", "ws8", "connect4", "body64k", "body1m", "idle20", "latency4"] {
+            let aim = aim(work, generator.origin());
+            let outcome = generator.run(&aim, || ()).expect("the ring opens");
+            assert_eq!(outcome.first_fault, None, "{work}");
+            assert!(outcome.requests > 0 || outcome.session_kib.is_some(), "{work}");
+            assert_eq!(outcome.backlog, 0, "{work}");
+            assert_eq!(
+                outcome.latency.is_some_and(|latency| !latency.is_empty()),
+                work == "latency4",
+                "{work}"
+            );
+        }
+    }
+
+    #[test]
+    fn missing_forwarded_fields_are_a_fault() {
+        let generator = Generator::bind().expect("a port is free");
+        let aim = Aim { forwarded_fields: &["Host", "Via"], ..aim("http1", generator.origin()) };
+        let outcome = generator.run(&aim, || ()).expect("the ring opens");
+        assert_eq!(outcome.first_fault.as_deref(), Some("forwarded request lacks Via"));
+        assert!(outcome.is_doubtful());
+    }
+
+    /// A server that answers each request with `answer`, whatever was asked.
+    fn liar(answer: Vec<u8>) -> SocketAddr {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut request = [0; 1024];
+                while stream.read(&mut request).is_ok_and(|read| read > 0)
+                    && stream.write_all(&answer).is_ok()
+                {}
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn wrong_answers_are_faults() {
+        let right = answer::wire(128);
+        let mut wrong_body = right.clone();
+        *wrong_body.last_mut().expect("the answer is not empty") ^= 1;
+        let doubled = [right.clone(), right.clone()].concat();
+        let other_length = answer::wire(64);
+        let refused = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n".to_vec();
+        let generator = Generator::bind().expect("a port is free");
+        for (name, answer, is_fault) in [
+            ("right", right, false),
+            ("wrong body", wrong_body, true),
+            ("doubled", doubled, true),
+            ("other length", other_length, true),
+            ("refused", refused, true),
+        ] {
+            let outcome = generator.run(&aim("http1", liar(answer)), || ()).expect("the ring opens");
+            assert_eq!(outcome.faults > 0, is_fault, "{name}");
+        }
     }
 }

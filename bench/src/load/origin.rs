@@ -62,6 +62,8 @@ impl Origin {
             if !complete {
                 return Ok(());
             }
+            // Only our own clients and bare relays leave this field in; a real proxy keeps the connection.
+            let closes = memchr::memmem::find(&buf, b"\r\nConnection: close\r\n").is_some();
             match Asked::of(&buf) {
                 Asked::Body(len) if len == last.0 => stream.write_all(last.1).await.0?,
                 Asked::Body(len) => {
@@ -75,6 +77,9 @@ impl Origin {
                 }
                 Asked::Nothing => return Ok(()),
             };
+            if closes {
+                return Ok(());
+            }
         }
     }
 
