@@ -175,17 +175,15 @@ impl Server {
         input: &[u8],
         head: &mut RequestHead,
     ) -> Result<usize, RequestError> {
-        if input.is_empty() {
-            return Ok(0);
+        let start = if self.scan.bytes() == 0 { self.skip_blank_lines(input)? } else { 0 };
+        let unread = input.get(start..).unwrap_or(&[]);
+        if unread.is_empty() || unread == b"\r" {
+            // The empty line of an old client is not the start of a request.
+            return Ok(start);
         }
         if self.state == State::Idle {
             self.state = State::Head;
             self.since_ms = now_ms;
-        }
-        let start = if self.scan.bytes() == 0 { self.skip_blank_lines(input)? } else { 0 };
-        let unread = input.get(start..).unwrap_or(&[]);
-        if unread.is_empty() || unread == b"\r" {
-            return Ok(start);
         }
         let line_cap = (limits.request_line_bytes_max as usize).saturating_add(2);
         if self.scan.is_news(unread, &[line_cap, limits.head_bytes_max as usize]) {

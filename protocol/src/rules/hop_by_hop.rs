@@ -88,7 +88,13 @@ pub(crate) fn read_connection(input: &[u8], fields: &mut Fields) -> Option<Conne
     let mut names_left = CONNECTION_NAMES_MAX;
     for index in 0..fields.len() {
         let Some(field) = fields.at(index).filter(|field| field.name == Name::Connection) else { continue };
-        for option in value::list(field.value.of(input)) {
+        let value = field.value.of(input);
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            // What nearly every client and origin says.
+            options.keep_alive = true;
+            continue;
+        }
+        for option in value::list(value) {
             if option.eq_ignore_ascii_case(b"keep-alive") {
                 options.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"close") {

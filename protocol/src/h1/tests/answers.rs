@@ -253,6 +253,15 @@ fn deadlines_follow_the_time_table() {
     assert_eq!(server.on_deadline(60_000, &limits), Err(RequestError::IdleTimeout));
     assert_eq!(RequestError::IdleTimeout.status(), None);
 
+    // An empty line behind a body is still idleness.
+    let mut server = Server::new(0);
+    assert_eq!(server.feed(5_000, &limits, b"\r\n\r", &mut head), Ok(2));
+    assert!(server.is_idle());
+    assert_eq!(server.deadline(&limits), Some(60_000));
+    assert_eq!(server.feed(6_000, &limits, b"\r\nG", &mut head), Ok(2));
+    assert!(!server.is_idle());
+    assert_eq!(server.deadline(&limits), Some(7_000));
+
     let unhurried = Limits { request_head_bytes_per_second_min: 0, ..Limits::default() };
     let mut server = Server::new(0);
     assert_eq!(server.feed(0, &unhurried, b"G", &mut head), Ok(0));
