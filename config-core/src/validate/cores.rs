@@ -24,8 +24,11 @@ fn parse(text: &str) -> Option<Cores> {
     if text.eq_ignore_ascii_case("auto") {
         return Some(Cores::Auto);
     }
-    if let Some(count) = number(text) {
-        return bounds::CORES.contains(count as u64).then_some(Cores::Count(count));
+    match number(text) {
+        // No cores cannot be meant: `--cores 0` is processor 0.
+        Some(0) => return Some(Cores::List(vec![0])),
+        Some(count) => return bounds::CORES.contains(count as u64).then_some(Cores::Count(count)),
+        None => {}
     }
     let mut list = Vec::new();
     for part in text.split(',') {
@@ -62,7 +65,7 @@ mod tests {
             ("0-0", Some(Cores::List(vec![0]))),
             ("0-3,6", Some(Cores::List(vec![0, 1, 2, 3, 6]))),
             ("3, 1, 1-2", Some(Cores::List(vec![1, 2, 3]))),
-            ("0", None),
+            ("0", Some(Cores::List(vec![0]))),
             ("1025", None),
             ("", None),
             ("-1", None),

@@ -17,6 +17,8 @@ pub(crate) async fn serve(local: Rc<Local>, accepted: Accepted) {
     loop {
         let head = match read_head::read_head(&mut conn).await {
             Ok(head) => head,
+            // The last answer may still be on its way to a slow client, or to one that has said all it had to say.
+            Err(Ended::Silently) if conn.stream.unsent() > 0 => return linger::close(conn).await,
             Err(Ended::Silently) => return,
             Err(Ended::Refused(error)) => {
                 exchange::refuse::refuse_request(&mut conn, error);

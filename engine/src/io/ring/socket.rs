@@ -43,6 +43,8 @@ pub(crate) struct Socket {
     pub(crate) fd: RawFd,
     /// Operations that the kernel still holds.
     in_flight: u8,
+    /// Those of them that are cancellations.
+    cancels: u8,
     closing: bool,
     /// In the core's list of sockets with something to send.
     dirty: bool,
@@ -117,6 +119,7 @@ impl Socket {
         Socket {
             fd,
             in_flight: 0,
+            cancels: 0,
             closing: false,
             dirty: false,
             starved: false,
@@ -284,6 +287,7 @@ impl Core {
         if socket.receiving == Receiving::Armed(Size::Small) {
             socket.receiving = Receiving::Cancelling;
             socket.in_flight += 1;
+            socket.cancels += 1;
             self.push(&ops::cancel(Kind::Receive, key));
         }
     }
@@ -462,6 +466,7 @@ impl Core {
         if socket.receiving == Receiving::Armed(Size::Small) {
             socket.receiving = Receiving::Cancelling;
             socket.in_flight += 1;
+            socket.cancels += 1;
             self.push(&ops::cancel(Kind::Accept, key));
         }
     }
@@ -493,21 +498,35 @@ impl Core {
         let mut sockets = self.sockets.borrow_mut();
         let Some(socket) = sockets.get_mut(completion.key) else { return };
         socket.in_flight -= 1;
-        if socket.closing {
-            self.finish_close(completion.key, &mut sockets);
+        socket.cancels -= 1;
+        if !socket.closing {
+            return;
         }
+        // The result counts what was found. An operation that was just then between two tries (a connect to a full
+        // unix backlog always is) is missed, and might never end by itself.
+        let left = i32::from(socket.in_flight);
+        if left > 0 && left > completion.result && socket.cancels == 0 {
+            socket.in_flight += 1;
+            socket.cancels += 1;
+            return self.push(&ops::cancel_all(socket.fd, completion.key));
+        }
+        self.finish_close(completion.key, &mut sockets);
     }
 
     /// The handle is gone: cancel what is in flight, then close. Returns at once.
     pub(crate) fn close(&self, key: Key) {
         let mut sockets = self.sockets.borrow_mut();
         let Some(socket) = sockets.get_mut(key) else { return };
+        if socket.closing {
+            return;
+        }
         socket.closing = true;
         socket.reader = None;
         socket.writer = None;
         let unread = std::mem::take(&mut socket.inbox);
         if socket.in_flight > 0 {
             socket.in_flight += 1;
+            socket.cancels += 1;
             self.push(&ops::cancel_all(socket.fd, key));
         }
         self.finish_close(key, &mut sockets);
