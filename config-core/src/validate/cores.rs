@@ -13,7 +13,7 @@ pub(crate) fn cores(written: &Written, findings: &mut Findings) -> Cores {
     }
     let problem = format!("found {:?}", written.text);
     let allowed = format!(
-        "allowed: \"auto\", a count from 1 to {}, or processors such as \"0-3,6\" (\"0-0\" for processor 0 alone)",
+        "allowed: \"auto\", a count from 1 to {}, or processors such as \"0-3,6\" (\"0\" or \"0-0\" for processor 0 alone)",
         bounds::CORES.max
     );
     findings.refuse(&written.origin, &written.path, problem, allowed);

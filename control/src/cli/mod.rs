@@ -62,7 +62,7 @@ pub struct Flags {
     /// Port to accept clients on, at every address; 0 takes any free one, which is printed
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
-    /// Processors to run on: auto, a count, or a list such as 0-3,6 (0-0 for processor 0 alone)
+    /// Processors to run on: auto, a count, or a list such as 0-3,6 (0 or 0-0 for processor 0 alone)
     #[arg(long, value_name = "auto|N|0-3,6")]
     pub cores: Option<String>,
     /// Event loop: auto, uring or epoll
