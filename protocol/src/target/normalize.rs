@@ -152,4 +152,30 @@ mod tests {
             assert_eq!(normal(path, &limits).as_deref(), expected.as_ref().map(|text| *text), "{path}");
         }
     }
+
+    #[test]
+    fn every_path_has_a_stable_form_without_dot_segments() {
+        let parts =
+            ["/", ".", "..", "%2e", "%2E%2e", "%2f", "%2F", "a", "%41", "%25", "%e4", "//", "%5c", ";", "~"];
+        let limits = [PercentPolicy::Keep, PercentPolicy::Decode]
+            .map(|encoded_slash| Limits { encoded_slash, ..Limits::default() });
+        // Every path of up to four parts.
+        for number in 0..parts.len().pow(4) {
+            let mut path = String::from("/");
+            let mut rest = number;
+            while rest > 0 {
+                path.push_str(parts[rest % parts.len()]);
+                rest /= parts.len();
+            }
+            for limits in &limits {
+                let once = normal(&path, limits).expect("well-formed");
+                assert!(once.starts_with('/'), "{path} became {once}");
+                assert!(
+                    !once.split('/').any(|segment| segment == "." || segment == ".."),
+                    "{path} became {once}"
+                );
+                assert_eq!(normal(&once, limits).as_ref(), Ok(&once), "{path} became {once}");
+            }
+        }
+    }
 }
