@@ -83,6 +83,10 @@ struct Turns {
     /// What to do: http<N>, ws<N>, idle, connect, latency, body<SIZE>.
     #[arg(long, value_delimiter = ',')]
     work: Vec<Work>,
+    /// Run before all other work on the machine. For a quick look while builds run; it starves them, and an open
+    /// loop at this priority is throttled by the kernel.
+    #[arg(long)]
+    realtime: bool,
     /// Save the report even though the run is not the whole one.
     #[arg(long)]
     save: bool,
@@ -117,7 +121,7 @@ fn compare_peers(turns: &Turns, only: &[Proxy], pinion: Option<PathBuf>) -> io::
     };
     let plan = plan(turns, PEERS_WORKS, only.to_vec(), pinion);
     let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 4;
-    compare(Comparison::Peers, &plan, is_whole || turns.save)
+    compare(Comparison::Peers, &plan, turns.realtime, is_whole || turns.save)
 }
 
 fn compare_runtimes(turns: &Turns, only: &[Runtime]) -> io::Result<()> {
@@ -127,7 +131,7 @@ fn compare_runtimes(turns: &Turns, only: &[Runtime]) -> io::Result<()> {
     let proxies = only.iter().map(|&runtime| Proxy::Relay(runtime)).collect();
     let plan = plan(turns, RUNTIMES_WORKS, proxies, PathBuf::new());
     let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 4;
-    compare(Comparison::Runtimes, &plan, is_whole || turns.save)
+    compare(Comparison::Runtimes, &plan, turns.realtime, is_whole || turns.save)
 }
 
 /// Runs this same command in a build that has every relay. The default build leaves glommio out, since every
@@ -155,10 +159,10 @@ fn plan(turns: &Turns, default_works: &str, proxies: Vec<Proxy>, pinion: PathBuf
     }
 }
 
-fn compare(comparison: Comparison, plan: &Plan, saves: bool) -> io::Result<()> {
+fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> io::Result<()> {
     cores::raise_open_files()?;
     cores::pin_to_load_core()?;
-    let priority = cores::raise_priority();
+    let priority = cores::raise_priority(realtime);
     let machine = Machine::read();
     let samples = take_turns(plan)?;
     let settings = format!(
