@@ -103,8 +103,13 @@ pub(crate) fn markdown(
     let _ = writeln!(text, "# {title}, {}\n", machine.date);
     let _ = writeln!(
         text,
-        "{} cores, {}, kernel {}; commit {}; load average before: {}.",
-        machine.cores, machine.processor, machine.kernel, machine.commit, machine.load
+        "{} cores, {}, kernel {}, TCP {}; commit {}; load average before: {}.",
+        machine.cores,
+        machine.processor,
+        machine.kernel,
+        machine.congestion_control,
+        machine.commit,
+        machine.load
     );
     let versions: Vec<String> = proxies.iter().map(|proxy| proxy.version()).collect();
     let _ = writeln!(text, "{}.\n\n{settings}\n", versions.join("; "));
@@ -292,6 +297,7 @@ mod tests {
             commit: word("abc"),
             date: word("2026-11-20"),
             load: word("0.1"),
+            congestion_control: word("cubic"),
         }
     }
 

@@ -280,9 +280,12 @@ async fn keep_rate(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
     let window = Window::open(aim, tally);
     dispatch(&schedule, interval, aim.window).await;
     let mut outcome = window.close(tally);
+    // What fell due in the window counts, however late it is answered.
+    wait_until(|| schedule.backlog() == 0).await;
     outcome.backlog = schedule.backlog();
     schedule.end();
     wait_until(|| tally.clients() == 0).await;
+    tally.count_latency(false);
     outcome.latency = Some(tally.latencies());
     Ok(outcome)
 }

@@ -11,6 +11,8 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) commit: String,
     pub(crate) date: String,
+    /// TCP congestion control that sockets get by default.
+    pub(crate) congestion_control: String,
     /// Load average of the last minute: what else ran here.
     pub(crate) load: String,
 }
@@ -24,6 +26,7 @@ impl Machine {
             processor: model_in(&cpuinfo).unwrap_or("unknown").to_owned(),
             cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
             commit: commit(),
+            congestion_control: read_trimmed("/proc/sys/net/ipv4/tcp_congestion_control"),
             load: read_trimmed("/proc/loadavg").split(' ').next().unwrap_or("unknown").to_owned(),
             date: first_line("date", &["--utc", "+%Y-%m-%d"]),
         }
