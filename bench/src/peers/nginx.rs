@@ -1,7 +1,7 @@
 //! nginx as a peer: one worker, a pool of kept origin connections wide enough for every client, no access log.
 //!
 //! Only `Proxy::start` calls it. Buffers of long bodies are widened to what gives nginx its best figure there;
-//! the WebSocket location keeps the small default, which is what an idle session should cost.
+//! small answers and WebSocket keep the defaults, which cost least for them.
 
 use std::fs;
 use std::io;
@@ -52,6 +52,10 @@ http {{
     server {{
         listen {listen} backlog=4096;
         proxy_http_version 1.1;
+        location /b/128 {{
+            proxy_pass http://origin;
+            proxy_set_header Connection "";
+{forwarded}        }}
         location / {{
             proxy_pass http://origin;
             proxy_buffer_size 16k;
