@@ -185,14 +185,16 @@ impl Executor {
     }
 
     fn waker(&self, key: Key) -> Waker {
-        let word = u64::from(key.generation) << 32 | u64::from(self.number) << INDEX_BITS | u64::from(key.index);
+        let word =
+            u64::from(key.generation) << 32 | u64::from(self.number) << INDEX_BITS | u64::from(key.index);
         // SAFETY: the data is a number that the vtable's functions never dereference; all four are callable from any
         // thread, as `Waker` demands.
         unsafe { Waker::from_raw(RawWaker::new(std::ptr::without_provenance(word as usize), &VTABLE)) }
     }
 }
 
-static VTABLE: RawWakerVTable = RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake_word, wake_word, |_| ());
+static VTABLE: RawWakerVTable =
+    RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake_word, wake_word, |_| ());
 
 fn wake_word(data: *const ()) {
     let word = data as usize as u64;

@@ -29,7 +29,12 @@ impl Mailbox {
         }
         // SAFETY: `fd` was just opened and belongs to nobody else.
         let event = unsafe { File::from_raw_fd(fd) };
-        Ok(Arc::new(Mailbox { queue: SegQueue::new(), event, asleep: AtomicBool::new(false), closed: AtomicBool::new(false) }))
+        Ok(Arc::new(Mailbox {
+            queue: SegQueue::new(),
+            event,
+            asleep: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }))
     }
 
     /// Leaves a message and wakes the core if it sleeps. Callable from any thread.

@@ -258,7 +258,9 @@ fn try_push(ring: &mut IoUring, entry: &Entry) -> bool {
 fn drain_overflow(ring: &mut IoUring, overflow: &mut Vec<Entry>) {
     let mut pushed = 0;
     while pushed < overflow.len() {
-        if !try_push(ring, &overflow[pushed]) && (ring.submit().is_err() || !try_push(ring, &overflow[pushed])) {
+        if !try_push(ring, &overflow[pushed])
+            && (ring.submit().is_err() || !try_push(ring, &overflow[pushed]))
+        {
             break;
         }
         pushed += 1;
@@ -306,7 +308,8 @@ impl Runtime {
         let (ring, features) = probe::open()?;
         let buffers = Buffers::register(&ring.submitter(), options.small, options.large)?;
         let mailbox = Mailbox::new()?;
-        let number = executor::register_core(&mailbox).ok_or_else(|| io::Error::other("more than 256 cores"))?;
+        let number =
+            executor::register_core(&mailbox).ok_or_else(|| io::Error::other("more than 256 cores"))?;
         let core = Core {
             options,
             sockets: RefCell::new(Slab::new()),
@@ -350,7 +353,10 @@ impl Runtime {
         let result = drive(core, main);
         if !core.shut() {
             // The kernel may still write into the buffers, or somebody still reads them: never free them.
-            tracing::error!(leased = core.buffers.leased(), "sockets or leases outlived their core; memory is leaked");
+            tracing::error!(
+                leased = core.buffers.leased(),
+                "sockets or leases outlived their core; memory is leaked"
+            );
             core.mailbox.close();
             let _leaked = self.core.take().map(std::mem::ManuallyDrop::new);
         }

@@ -83,7 +83,13 @@ impl Outbox {
         // SAFETY: all-zero is a valid `msghdr`: null pointers with zero lengths.
         let header = unsafe { std::mem::zeroed() };
         let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        Box::new(Outbox { queue: VecDeque::new(), bytes: 0, sending: false, header, vectors: [empty; GATHER_MAX] })
+        Box::new(Outbox {
+            queue: VecDeque::new(),
+            bytes: 0,
+            sending: false,
+            header,
+            vectors: [empty; GATHER_MAX],
+        })
     }
 
     /// The operation that sends what is queued; the vectors point into leases that stay queued until it completes.

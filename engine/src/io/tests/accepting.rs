@@ -111,7 +111,10 @@ fn connections_accepted_ahead_are_closed_with_the_listener() {
             for peer in &mut peers[1..] {
                 peer.set_read_timeout(Some(super::PATIENCE)).unwrap();
                 let ended = peer.read(&mut [0; 1]);
-                assert!(matches!(ended, Ok(0)) || ended.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock));
+                assert!(
+                    matches!(ended, Ok(0))
+                        || ended.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock)
+                );
             }
         });
         finished(checks).await;

@@ -69,7 +69,8 @@ fn a_refusal_is_told() {
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         for _ in 0..20 {
-            let refused = TcpStream::connect(address, &TcpOptions::default()).await.expect_err("nobody listens");
+            let refused =
+                TcpStream::connect(address, &TcpOptions::default()).await.expect_err("nobody listens");
             assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         }
         until(|| gauges().sockets == 0).await;

@@ -46,7 +46,8 @@ fn one_core_serves_many_connections_at_once() {
     on_core(async {
         let (listener, address) = listen();
         let clients = std::thread::spawn(move || {
-            let mut streams: Vec<StdStream> = (0..200).map(|_| StdStream::connect(address).unwrap()).collect();
+            let mut streams: Vec<StdStream> =
+                (0..200).map(|_| StdStream::connect(address).unwrap()).collect();
             for round in 0..5u8 {
                 for stream in &mut streams {
                     stream.write_all(&[round; 100]).unwrap();

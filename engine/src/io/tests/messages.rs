@@ -55,10 +55,13 @@ fn a_sleeping_core_answers_every_message() {
                 remote.post(move || answer.send(now_ms()).unwrap());
                 answers.recv().unwrap();
             }
-            remote.post(move || task_done());
+            remote.post(task_done);
         });
         DONE_TASK.set(Some(task));
-        std::future::poll_fn(|_| if DONE.get() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }).await;
+        std::future::poll_fn(
+            |_| if DONE.get() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending },
+        )
+        .await;
         finished(poster).await;
     });
 }

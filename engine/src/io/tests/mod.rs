@@ -133,7 +133,8 @@ fn alone(name: &str, body: impl FnOnce()) {
         return body();
     }
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    let child = command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(MARK, name).output().unwrap();
+    let child =
+        command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(MARK, name).output().unwrap();
     let output = String::from_utf8_lossy(&child.stdout);
     let errors = String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success(), "{output}{errors}");

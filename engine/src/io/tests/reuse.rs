@@ -97,37 +97,40 @@ fn ten_thousand_connections_leave_nothing() {
 
 #[test]
 fn a_turn_with_more_operations_than_the_queue_has_entries_loses_none() {
-    alone(concat!(module_path!(), "::a_turn_with_more_operations_than_the_queue_has_entries_loses_none"), || {
-        on_core(async {
-            const CONNECTIONS: usize = 1_500;
-            let (listener, address) = listen();
-            spawn(async move {
-                loop {
-                    let stream = listener.accept().await.unwrap().into_stream();
+    alone(
+        concat!(module_path!(), "::a_turn_with_more_operations_than_the_queue_has_entries_loses_none"),
+        || {
+            on_core(async {
+                const CONNECTIONS: usize = 1_500;
+                let (listener, address) = listen();
+                spawn(async move {
+                    loop {
+                        let stream = listener.accept().await.unwrap().into_stream();
+                        spawn(async move {
+                            while let Ok(Some(lease)) = stream.recv().await {
+                                stream.send(lease);
+                            }
+                        });
+                    }
+                });
+                let done = std::rc::Rc::new(std::cell::Cell::new(0));
+                for n in 0..CONNECTIONS {
+                    let done = std::rc::Rc::clone(&done);
                     spawn(async move {
-                        while let Ok(Some(lease)) = stream.recv().await {
-                            stream.send(lease);
-                        }
+                        let stream = TcpStream::connect(address, &TcpOptions::default()).await.unwrap();
+                        // Everybody waits for everybody: connects, sends, receives and closes each fall into one turn.
+                        done.set(done.get() + 1);
+                        until(|| done.get() >= CONNECTIONS).await;
+                        stream.send(freeze(n.to_ne_bytes().to_vec()));
+                        assert_eq!(&stream.recv().await.unwrap().unwrap()[..], n.to_ne_bytes());
+                        done.set(done.get() + 1);
+                        until(|| done.get() == 2 * CONNECTIONS).await;
                     });
                 }
+                until(|| gauges().tasks == 2 && gauges().sockets == 1).await;
+                assert_eq!(gauges().task_panics, 0);
+                assert_eq!(gauges().buffers_leased, 0);
             });
-            let done = std::rc::Rc::new(std::cell::Cell::new(0));
-            for n in 0..CONNECTIONS {
-                let done = std::rc::Rc::clone(&done);
-                spawn(async move {
-                    let stream = TcpStream::connect(address, &TcpOptions::default()).await.unwrap();
-                    // Everybody waits for everybody: connects, sends, receives and closes each fall into one turn.
-                    done.set(done.get() + 1);
-                    until(|| done.get() >= CONNECTIONS).await;
-                    stream.send(freeze(n.to_ne_bytes().to_vec()));
-                    assert_eq!(&stream.recv().await.unwrap().unwrap()[..], n.to_ne_bytes());
-                    done.set(done.get() + 1);
-                    until(|| done.get() == 2 * CONNECTIONS).await;
-                });
-            }
-            until(|| gauges().tasks == 2 && gauges().sockets == 1).await;
-            assert_eq!(gauges().task_panics, 0);
-            assert_eq!(gauges().buffers_leased, 0);
-        });
-    });
+        },
+    );
 }
