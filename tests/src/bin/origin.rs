@@ -2,7 +2,7 @@
 //!
 //! Started by `harness::services`. Ways: `answer` (200 to everything), `silent` (takes requests, never
 //! answers), `mid-head` (half a response head), `mid-length` (part of a body of known length), `mid-chunk`
-//! (one chunk and a piece of the next), `until-close` (a body that ends with the connection), `websocket` (upgrades, then echoes bytes).
+//! (one chunk and a piece of the next), `websocket` (upgrades, then echoes bytes).
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,6 @@ fn behave(way: &str, conn: &mut Conn) {
             "mid-chunk" => {
                 conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n64\r\nmore");
             }
-            "until-close" => conn.send("HTTP/1.1 200 OK\r\n\r\npart"),
             "websocket" => {
                 let key = request.field("sec-websocket-key").unwrap_or_default();
                 conn.send(harness::ws::switch(key));
