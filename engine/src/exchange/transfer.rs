@@ -318,25 +318,27 @@ impl<'a> Transfer<'a> {
             Poll::Ready(Ok(None)) => {
                 let ended = self.backend.machine.on_eof();
                 ended.map_err(|error| self.origin_closed(error))?;
+                return self.take_answer(true).map(|()| true);
             }
             Poll::Ready(Err(error)) => return Err(self.origin_failed(error)),
         }
         self.progress_ms = now_ms();
-        self.feed_answer()?;
+        self.take_answer(false)?;
         Ok(true)
     }
 
-    fn feed_answer(&mut self) -> Result<(), Fault> {
+    /// Takes the machine's events, feeding it with what is in the intake unless the stream has ended.
+    fn take_answer(&mut self, at_end: bool) -> Result<(), Fault> {
         let local = Rc::clone(&self.conn.local);
         let mut head = local.response_head.borrow_mut();
         let conn = &mut *self.conn;
         let mut gather = Gather::new(&conn.stream);
         loop {
             let machine = &mut self.backend.machine;
-            let used = machine.feed(&self.view.table.limits, self.intake.bytes(), &mut head);
+            let input = if at_end { &[] } else { self.intake.bytes() };
+            let used = if at_end { Ok(0) } else { machine.feed(&self.view.table.limits, input, &mut head) };
             let used = used.map_err(|error| Fault::origin(Cause::Response(error)))?;
             while let Some(event) = machine.next_event() {
-                let input = self.intake.bytes();
                 match event {
                     ResponseEvent::Interim => {
                         self.continue_at = None;
@@ -415,44 +417,61 @@ impl<'a> Transfer<'a> {
     /// Arms the deadline that applies now, and acts if it has passed.
     fn watch_time(&mut self) -> Poll<Result<Outcome, Fault>> {
         loop {
-            let at = self.progress_ms + self.patience_ms();
-            let at = self.continue_at.map_or(at, |continue_at| continue_at.min(at));
-            self.conn.alarm.set(Some(at));
+            let now = now_ms();
+            if self.continue_at.take_if(|at| *at <= now).is_some() {
+                self.answer_expectation();
+            }
+            let mut at = self.progress_ms + self.first_look_ms();
+            if at <= now {
+                let taken = (self.conn.stream.taken(), self.backend.stream.taken());
+                if taken != self.taken {
+                    // A slow peer has taken bytes since: that is progress too.
+                    self.taken = taken;
+                    self.progress_ms = now;
+                    continue;
+                }
+                at = self.progress_ms + self.patience_ms();
+                if at <= now {
+                    return Poll::Ready(Err(self.timed_out()));
+                }
+            }
+            self.conn.alarm.set(Some(self.continue_at.map_or(at, |continue_at| continue_at.min(at))));
             if self.conn.alarm.poll().is_pending() {
                 return Poll::Pending;
             }
-            if self.continue_at.take_if(|at| *at <= now_ms()).is_some() {
-                self.answer_expectation();
-                continue;
-            }
-            let taken = (self.conn.stream.taken(), self.backend.stream.taken());
-            if taken == self.taken {
-                return Poll::Ready(Err(self.timed_out()));
-            }
-            // A slow peer has taken bytes since: that is progress too.
-            self.taken = taken;
-            self.progress_ms = now_ms();
         }
     }
 
+    fn awaits_first_byte(&self) -> bool {
+        self.answer_side == AnswerSide::Awaited && self.request_side != RequestSide::Sending
+    }
+
+    /// When to look first: bytes that were queued a moment ago do not show yet whether their peer is slow.
+    fn first_look_ms(&self) -> u64 {
+        let timeouts = &self.view.model().timeouts;
+        if self.awaits_first_byte() {
+            return timeouts.first_byte_ms;
+        }
+        timeouts.body_progress_ms.min(timeouts.write_stall_ms)
+    }
+
+    /// How long the side that is waited for now may take.
     fn patience_ms(&self) -> u64 {
         let timeouts = &self.view.model().timeouts;
-        match (self.answer_side, self.request_side) {
-            (AnswerSide::Awaited, RequestSide::Done | RequestSide::Abandoned) => timeouts.first_byte_ms,
-            _ if self.client_is_slow() || self.backend_is_slow() => timeouts.write_stall_ms,
-            _ => timeouts.body_progress_ms,
+        if self.awaits_first_byte() {
+            timeouts.first_byte_ms
+        } else if self.client_is_slow() || self.backend_is_slow() {
+            timeouts.write_stall_ms
+        } else {
+            timeouts.body_progress_ms
         }
     }
 
     fn timed_out(&self) -> Fault {
-        match (self.answer_side, self.request_side) {
-            (AnswerSide::Awaited, RequestSide::Done | RequestSide::Abandoned) => {
-                Fault::origin(Cause::FirstByteTimeout)
-            }
-            (AnswerSide::Awaited, RequestSide::Sending) if self.backend_is_slow() => {
-                Fault::origin(Cause::WriteStalled)
-            }
-            (AnswerSide::Awaited, RequestSide::Sending) => Fault::client(Cause::BodyStalled),
+        match self.answer_side {
+            _ if self.awaits_first_byte() => Fault::origin(Cause::FirstByteTimeout),
+            AnswerSide::Awaited if self.backend_is_slow() => Fault::origin(Cause::WriteStalled),
+            AnswerSide::Awaited => Fault::client(Cause::BodyStalled),
             _ if self.client_is_slow() => Fault::client(Cause::WriteStalled),
             _ => Fault::origin(Cause::BodyStalled),
         }
