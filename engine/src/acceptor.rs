@@ -86,8 +86,10 @@ fn place(local: &Rc<Local>, accepted: Accepted) {
     }
     local.counters().handed_over.add(1);
     if let Some(remote) = local.shared.cores[target].remote.get() {
-        remote.post(move || local::with(|local| {
-            spawn(serve::serve(Rc::clone(local), accepted));
-        }));
+        remote.post(move || {
+            local::with(|local| {
+                spawn(serve::serve(Rc::clone(local), accepted));
+            })
+        });
     }
 }

@@ -100,9 +100,10 @@ impl Fault {
                 Cause::BodyStalled => Some(Status::REQUEST_TIMEOUT),
                 _ => None,
             },
-            (Cause::ConnectTimeout | Cause::FirstByteTimeout | Cause::BodyStalled | Cause::WriteStalled, _) => {
-                Some(Status::GATEWAY_TIMEOUT)
-            }
+            (
+                Cause::ConnectTimeout | Cause::FirstByteTimeout | Cause::BodyStalled | Cause::WriteStalled,
+                _,
+            ) => Some(Status::GATEWAY_TIMEOUT),
             _ => Some(Status::BAD_GATEWAY),
         }
     }

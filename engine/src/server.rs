@@ -138,7 +138,9 @@ impl ProxyServer {
 
     /// Whether every core runs.
     pub fn is_running(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.threads.iter().all(|thread| !thread.is_finished()))
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.threads.iter().all(|thread| !thread.is_finished()))
     }
 
     /// Client connections now, sessions included.
@@ -273,9 +275,5 @@ fn bind(model: &Model, cores: usize) -> Result<(Vec<Vec<Bound>>, Vec<SocketAddr>
 }
 
 fn options(model: &Model) -> Options {
-    Options {
-        busy_poll: Duration::from_micros(model.server.busy_poll_us.into()),
-        ..Options::default()
-    }
+    Options { busy_poll: Duration::from_micros(model.server.busy_poll_us.into()), ..Options::default() }
 }
-

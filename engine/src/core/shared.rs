@@ -33,7 +33,8 @@ const HAND_OVER_MIN: usize = 8;
 
 impl Shared {
     pub(crate) fn new(tables: Tables, processors: &[usize]) -> Arc<Shared> {
-        let cores = processors.iter().map(|processor| CoreShared { processor: *processor, ..CoreShared::default() });
+        let cores =
+            processors.iter().map(|processor| CoreShared { processor: *processor, ..CoreShared::default() });
         Arc::new(Shared { tables, cores: cores.collect(), connections: AtomicUsize::new(0) })
     }
 

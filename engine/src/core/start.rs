@@ -124,7 +124,9 @@ impl Pace {
             Some(per_second) => {
                 // The pace is the process's; each core keeps its share of it.
                 let cores = local.shared.cores.len() as u64;
-                let due = (now - started + DRAIN_STEP.as_millis() as u64) * u64::from(per_second) / 1000 / cores.max(1);
+                let due = (now - started + DRAIN_STEP.as_millis() as u64) * u64::from(per_second)
+                    / 1000
+                    / cores.max(1);
                 let count = due.saturating_sub(self.asked);
                 self.asked += count;
                 count as usize

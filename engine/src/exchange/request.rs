@@ -83,14 +83,16 @@ impl Request {
 }
 
 fn write_head(conn: &ClientConn, view: &View, request: &mut Request, input: &[u8], head: &RequestHead) {
+    let backend = &view.table.backends[request.backend];
     let mut target = take_buf();
-    let has_target = write_target(&mut target, &view.table.backends[request.backend], input, head);
+    let has_target = write_target(&mut target, backend, input, head);
     let forward = Forward {
         client_ip: &conn.peer.text,
         request_id: std::str::from_utf8(&request.id).unwrap_or_default(),
         trusted: view.trusts(conn.peer.address),
         upgrade: request.upgrade.is_some(),
         target: has_target.then_some(&target),
+        host: head.host(input).is_empty().then_some(&backend.authority),
         ..Forward::default()
     };
     let mut out = take_buf();

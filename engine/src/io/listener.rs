@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::task::Poll;
@@ -62,6 +63,8 @@ impl Bound {
 /// A listening socket of this core.
 pub struct TcpListener {
     key: Key,
+    /// Bound to its thread: the key means something else on another core.
+    not_send: PhantomData<*const ()>,
 }
 
 impl TcpListener {
@@ -72,7 +75,7 @@ impl TcpListener {
     pub fn adopt(bound: Bound) -> TcpListener {
         let fd = bound.socket.into_raw_fd();
         let key = with_core(|core| core.sockets.borrow_mut().insert(Socket::new(fd)));
-        TcpListener { key: key.expect("listeners are adopted on a core") }
+        TcpListener { key: key.expect("listeners are adopted on a core"), not_send: PhantomData }
     }
 
     /// The next connection. Arms the accept, which stays armed and accepts ahead, until [`TcpListener::pause`].

@@ -10,6 +10,7 @@ mod stream;
 mod time;
 
 use std::future::Future;
+use std::marker::PhantomData;
 
 pub use listener::{Accepted, Bound, TcpListener};
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};
@@ -26,19 +27,20 @@ use ring::ring::with_core;
 /// On a thread that is not a core.
 pub fn spawn(task: impl Future<Output = ()> + 'static) -> Task {
     let key = with_core(|core| core.tasks.spawn(Box::pin(task))).expect("tasks are spawned on a core");
-    Task { key }
+    Task { key, not_send: PhantomData }
 }
 
 /// Names a spawned task. Dropping it does not end the task.
 #[derive(Clone, Copy, Debug)]
 pub struct Task {
     key: ring::slab::Key,
+    not_send: PhantomData<*const ()>,
 }
 
 impl Task {
     /// The task that is being polled; `None` outside of any.
     pub fn current() -> Option<Task> {
-        with_core(|core| core.tasks.current()).flatten().map(|key| Task { key })
+        with_core(|core| core.tasks.current()).flatten().map(|key| Task { key, not_send: PhantomData })
     }
 
     /// Has the task polled again. Nothing happens if it has ended.

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::marker::PhantomData;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
 use std::path::Path;
@@ -53,12 +54,14 @@ impl TcpOptions {
 /// [`Stream::sent_below`] first where they matter.
 pub struct Stream {
     key: Key,
+    /// Bound to its thread: the key means something else on another core.
+    not_send: PhantomData<*const ()>,
 }
 
 impl Stream {
     pub(super) fn adopt(fd: RawFd) -> Stream {
         let key = with_core(|core| core.sockets.borrow_mut().insert(Socket::new(fd))).expect(OFF_CORE);
-        Stream { key }
+        Stream { key, not_send: PhantomData }
     }
 
     /// Starts to receive without waiting: an idle connection notices its peer's end even when nobody reads.

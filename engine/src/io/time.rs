@@ -1,6 +1,7 @@
 //! Time on a core: a millisecond clock read once per turn, and timers on its wheel.
 
 use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub async fn sleep(time: Duration) {
 /// A deadline that its owner moves about. Moving it later costs one store.
 pub struct Alarm {
     key: Key,
+    /// Bound to its thread: the key means something else on another core.
+    not_send: PhantomData<*const ()>,
 }
 
 impl Alarm {
@@ -33,7 +36,8 @@ impl Alarm {
     /// # Panics
     /// On a thread that is not a core.
     pub fn new() -> Alarm {
-        Alarm { key: with_core(|core| core.timers.borrow_mut().create()).expect("alarms are made on a core") }
+        let key = with_core(|core| core.timers.borrow_mut().create());
+        Alarm { key: key.expect("alarms are made on a core"), not_send: PhantomData }
     }
 
     /// Sets the deadline in [`now_ms`] time; `None` clears it.

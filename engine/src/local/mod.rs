@@ -117,7 +117,10 @@ impl Local {
 
     fn report_damage(&self, table: &Table) {
         self.counters().header_mismatches.add(1);
-        tracing::error!(epoch = table.snapshot.epoch(), "the snapshot's header does not match its checksum; it is not used");
+        tracing::error!(
+            epoch = table.snapshot.epoch(),
+            "the snapshot's header does not match its checksum; it is not used"
+        );
     }
 
     fn note_epoch(&self) {

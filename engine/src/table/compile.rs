@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use config_core::Snapshot;
 use config_core::model::{EncodedPolicy, Location, Model};
 use config_core::publish::PublishError;
-use config_core::Snapshot;
 use protocol::{Limits, PercentPolicy};
 
 /// What a core needs to serve requests. Immutable; shared by all cores.
@@ -25,6 +25,8 @@ pub(crate) struct Backend {
     /// Stable id; pools are carried over a change by it.
     pub(crate) id: String,
     pub(crate) place: Place,
+    /// `Host` for requests that brought none (HTTP/1.0).
+    pub(crate) authority: String,
     /// Put before every path; empty or without a final `/`.
     pub(crate) path_prefix: String,
     /// What `/` becomes.
@@ -54,6 +56,7 @@ impl Table {
                 Ok(Backend {
                     id: backend.id.to_string(),
                     place: resolve(&backend.location)?,
+                    authority: authority(&backend.location),
                     path_prefix: backend.path_prefix.clone(),
                     root_path: backend.root_path.clone(),
                 })
@@ -61,9 +64,9 @@ impl Table {
             .collect();
         let backends = backends?;
         let limits = limits(model);
-        let mixed_prefixes = backends.windows(2).any(|pair| {
-            pair[0].path_prefix != pair[1].path_prefix || pair[0].root_path != pair[1].root_path
-        });
+        let mixed_prefixes = backends
+            .windows(2)
+            .any(|pair| pair[0].path_prefix != pair[1].path_prefix || pair[0].root_path != pair[1].root_path);
         Ok(Table { limits, backends, mixed_prefixes, snapshot })
     }
 
@@ -84,7 +87,8 @@ fn resolve(location: &Location) -> Result<Place, PublishError> {
     };
     let failed = |reason: String| PublishError { key: "route.backends".to_owned(), reason };
     let addresses = (host, port).to_socket_addrs();
-    let addresses = addresses.map_err(|error| failed(format!("the name {host} does not resolve: {error}")))?;
+    let addresses =
+        addresses.map_err(|error| failed(format!("the name {host} does not resolve: {error}")))?;
     let mut unique = Vec::new();
     for address in addresses {
         if !unique.contains(&address) {
@@ -95,6 +99,13 @@ fn resolve(location: &Location) -> Result<Place, PublishError> {
         return Err(failed(format!("the name {host} has no address")));
     }
     Ok(Place::Tcp(unique))
+}
+
+fn authority(location: &Location) -> String {
+    match location {
+        Location::Tcp { .. } => location.to_string(),
+        Location::Unix { .. } => "localhost".to_owned(),
+    }
 }
 
 fn limits(model: &Model) -> Limits {

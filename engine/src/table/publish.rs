@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use config_core::publish::{Prepared, Publish, PublishError};
 use config_core::Snapshot;
+use config_core::publish::{Prepared, Publish, PublishError};
 
 use super::compile::Table;
 use crate::core::shared::Shared;
@@ -38,7 +38,10 @@ impl Publisher {
 impl Publish for Publisher {
     fn prepare(&self, snapshot: Arc<Snapshot>) -> Result<Prepared, PublishError> {
         if !snapshot.header().verify() {
-            return Err(PublishError { key: String::new(), reason: "the snapshot's header is damaged".to_owned() });
+            return Err(PublishError {
+                key: String::new(),
+                reason: "the snapshot's header is damaged".to_owned(),
+            });
         }
         let table = Table::compile(Arc::clone(&snapshot))?;
         Ok(Prepared::new(snapshot, Box::new(Arc::new(table))))

@@ -130,7 +130,9 @@ impl std::fmt::Debug for Lease {
 
 /// Takes a cleared buffer from the core's pool, to be written and then frozen into a [`Lease`] with [`freeze`].
 pub fn take_buf() -> Vec<u8> {
-    with_core(|core| core.buffers.heap.borrow_mut().spare.pop()).flatten().unwrap_or_else(|| Vec::with_capacity(HEAP_CAPACITY))
+    with_core(|core| core.buffers.heap.borrow_mut().spare.pop())
+        .flatten()
+        .unwrap_or_else(|| Vec::with_capacity(HEAP_CAPACITY))
 }
 
 /// Returns a buffer that was taken and not frozen.
@@ -149,7 +151,8 @@ pub fn freeze(mut buf: Vec<u8>) -> Lease {
     }
     let len = u32::try_from(buf.len()).expect("a buffer stays below 4 GiB: its producers are capped");
     let start = NonNull::new(buf.as_mut_ptr()).expect("a Vec's pointer is never null");
-    let home = with_core(|core| core.buffers.heap.borrow_mut().adopt(buf)).expect("leases are made on a core");
+    let home =
+        with_core(|core| core.buffers.heap.borrow_mut().adopt(buf)).expect("leases are made on a core");
     Lease::new(start, len, home)
 }
 
@@ -162,7 +165,11 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     /// Allocates both groups and registers them with the ring as groups 0 and 1.
-    pub(crate) fn register(submitter: &Submitter<'_>, small: GroupPlan, large: GroupPlan) -> io::Result<Buffers> {
+    pub(crate) fn register(
+        submitter: &Submitter<'_>,
+        small: GroupPlan,
+        large: GroupPlan,
+    ) -> io::Result<Buffers> {
         Ok(Buffers {
             small: Group::register(submitter, 0, small)?,
             large: Group::register(submitter, u32::from(small.count), large)?,
@@ -178,7 +185,8 @@ impl Buffers {
         let slot = &group.leases[id as usize];
         debug_assert_eq!(slot.get(), 0, "a buffer on offer has no lease");
         slot.set(1);
-        let lease = Lease::new(group.buffer(id), len.min(group.plan.bytes_each), group.first_home + u32::from(id));
+        let lease =
+            Lease::new(group.buffer(id), len.min(group.plan.bytes_each), group.first_home + u32::from(id));
         if !group.scarce() {
             return lease;
         }
@@ -375,7 +383,9 @@ impl Heap {
     }
 
     fn keep(&mut self, mut buf: Vec<u8>) {
-        if self.spare.len() < HEAP_SPARE_MAX && (HEAP_CAPACITY..=HEAP_SPARE_CAPACITY_MAX).contains(&buf.capacity()) {
+        if self.spare.len() < HEAP_SPARE_MAX
+            && (HEAP_CAPACITY..=HEAP_SPARE_CAPACITY_MAX).contains(&buf.capacity())
+        {
             buf.clear();
             self.spare.push(buf);
         }

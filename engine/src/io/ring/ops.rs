@@ -138,7 +138,10 @@ pub(crate) fn close(fd: RawFd, key: Key) -> Entry {
 /// Completes each time somebody writes to the mailbox's eventfd.
 pub(crate) fn watch_mailbox(fd: RawFd) -> Entry {
     let key = Key { index: 0, generation: 0 };
-    opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build().user_data(user_data(Kind::Mailbox, key))
+    opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32)
+        .multi(true)
+        .build()
+        .user_data(user_data(Kind::Mailbox, key))
 }
 
 fn group(size: Size) -> u16 {

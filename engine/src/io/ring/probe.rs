@@ -18,7 +18,11 @@ struct Rung {
 
 const LADDER: [Rung; 3] = [
     Rung { defer_taskrun: true, no_sqarray: true, missing: "" },
-    Rung { defer_taskrun: true, no_sqarray: false, missing: "NO_SQARRAY (kernel 6.6; one more cache line per submission)" },
+    Rung {
+        defer_taskrun: true,
+        no_sqarray: false,
+        missing: "NO_SQARRAY (kernel 6.6; one more cache line per submission)",
+    },
     Rung {
         defer_taskrun: false,
         no_sqarray: false,
@@ -98,7 +102,9 @@ fn check_operations(ring: &IoUring) -> io::Result<()> {
         (opcode::PollAdd::CODE, "POLL_ADD"),
     ];
     match needed.iter().find(|(code, _)| !probe.is_supported(*code)) {
-        Some((_, name)) => Err(io::Error::other(format!("io_uring of kernel {} lacks {name}", kernel_release()))),
+        Some((_, name)) => {
+            Err(io::Error::other(format!("io_uring of kernel {} lacks {name}", kernel_release())))
+        }
         None => Ok(()),
     }
 }

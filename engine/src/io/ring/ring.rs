@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ use super::timer::Wheel;
 
 thread_local! {
     static CORE: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
+    /// A core of this thread left leases behind.
+    static SPOILED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How long a stopping core waits for the kernel to confirm its cancellations.
@@ -77,6 +80,8 @@ pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
 }
 
 pub(crate) struct Core {
+    /// First, so that the ring is closed before the buffers that it knows are freed.
+    ring: RefCell<IoUring>,
     pub(crate) options: Options,
     pub(crate) sockets: RefCell<Slab<Socket>>,
     pub(crate) buffers: Buffers,
@@ -87,7 +92,6 @@ pub(crate) struct Core {
     /// Sockets whose receive found no buffer.
     pub(crate) starved: RefCell<Vec<Key>>,
     pub(crate) starvations: Cell<u64>,
-    ring: RefCell<IoUring>,
     /// Entries that found the submission queue full.
     overflow: RefCell<Vec<Entry>>,
     #[expect(clippy::vec_box, reason = "the kernel holds pointers into an outbox: it must not move")]
@@ -345,13 +349,22 @@ impl Runtime {
     /// `main` runs as a task like any other.
     ///
     /// # Errors
-    /// When the ring itself fails, or when `main` panics; either ends the core.
+    /// When the ring itself fails, or when `main` panics; either ends the core. When this thread runs a core already, or
+    /// ran one that left leases behind: theirs would be taken for ours.
     pub fn block_on<F: Future + 'static>(&mut self, main: F) -> io::Result<F::Output> {
+        if !CORE.get().is_null() || SPOILED.get() {
+            return Err(io::Error::other(
+                "this thread cannot run a core: it runs one, or its last one left leases",
+            ));
+        }
         let core = self.core();
         CORE.set(core);
         let _reset = ResetCore;
-        let result = drive(core, main);
+        // A panic of the loop itself must not skip the shutting either: the kernel still knows our buffers.
+        let result = catch_unwind(AssertUnwindSafe(|| drive(core, main)));
+        let result = result.unwrap_or_else(|_| Err(io::Error::other("the core's loop panicked")));
         if !core.shut() {
+            SPOILED.set(true);
             // The kernel may still write into the buffers, or somebody still reads them: never free them.
             tracing::error!(
                 leased = core.buffers.leased(),

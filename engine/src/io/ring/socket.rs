@@ -506,6 +506,10 @@ impl Core {
         socket.in_flight -= 1;
         socket.cancels -= 1;
         if !socket.closing {
+            if completion.result < 0 && socket.receiving == Receiving::Cancelling {
+                // Nothing was found to cancel: what was armed still is, or its last completion is on its way.
+                socket.receiving = Receiving::Armed(Size::Small);
+            }
             return;
         }
         // The result counts what was found. An operation that was just then between two tries (a connect to a full
