@@ -87,6 +87,9 @@ struct Turns {
     /// loop at this priority is throttled by the kernel.
     #[arg(long)]
     realtime: bool,
+    /// Seconds that each turn may wait for other work on the machine to pause, and be repeated because it did not.
+    #[arg(long, default_value_t = 30.0)]
+    patience: f64,
     /// Save the report even though the run is not the whole one.
     #[arg(long)]
     save: bool,
@@ -155,6 +158,8 @@ fn plan(turns: &Turns, default_works: &str, proxies: Vec<Proxy>, pinion: PathBuf
         works,
         rounds: turns.rounds.max(1),
         window: Duration::from_secs_f64(turns.seconds),
+        // At real-time priority nothing is to be waited for.
+        patience: Duration::from_secs_f64(if turns.realtime { 0.0 } else { turns.patience }),
         pinion,
     }
 }
@@ -166,7 +171,7 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
     let machine = Machine::read();
     let samples = take_turns(plan)?;
     let settings = format!(
-        "{} rounds of {:.1} s windows, order rotated; proxy pinned to core {}, generator and origin in one thread on \
+        "{} rounds of {:.1} s windows, order rotated, a turn disturbed by other work repeated; proxy pinned to core {}, generator and origin in one thread on \
          core {}; {priority}. CPU time is that of all the proxy's threads; idle memory is growth of Pss. The open loop \
          runs at {:.0} % of the slower peer's peak, corrected for coordinated omission.",
         plan.rounds,

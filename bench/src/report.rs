@@ -208,8 +208,11 @@ fn faults_list(text: &mut String, samples: &[Sample]) {
         let _ = writeln!(
             text,
             "- {proxy}, {work}: {} faults ({cause}), {} threads ended in the window, {} due requests \
-            never sent",
-            outcome.faults, outcome.threads_lost, outcome.backlog
+            never sent, other work took {:.0} % of the machine",
+            outcome.faults,
+            outcome.threads_lost,
+            outcome.backlog,
+            outcome.others * 100.0
         );
     }
 }

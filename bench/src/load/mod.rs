@@ -26,6 +26,7 @@ use monoio::{IoUringDriver, RuntimeBuilder};
 
 use crate::measure::cpu::CpuReading;
 use crate::measure::memory::pss_kib;
+use crate::measure::others::MachineReading;
 use crate::measure::process::tree;
 use answer::Fault;
 use client::Ask;
@@ -41,6 +42,8 @@ const RING_ENTRIES: u32 = 16384;
 const END_PATIENCE: Duration = Duration::from_secs(5);
 /// Time for a fresh proxy, and for a crowd of new sessions, to come to rest before memory is read.
 const MEMORY_REST: Duration = Duration::from_millis(700);
+/// Above this share of the machine, other work makes a window doubtful.
+const OTHERS_MAX: f64 = 0.08;
 /// Every so many idle sessions one is used again after the reading, to prove that they were alive.
 const IDLE_PROBE_STEP: usize = 40;
 
@@ -82,6 +85,8 @@ pub(crate) struct Outcome {
     /// Growth of `Pss` per idle session.
     pub(crate) session_kib: Option<f64>,
     pub(crate) latency: Option<Histogram<u64>>,
+    /// Share of the whole machine that other work took in the window.
+    pub(crate) others: f64,
     /// Requests due but never taken: the rate was too high for this proxy.
     pub(crate) backlog: usize,
 }
@@ -99,6 +104,7 @@ impl Outcome {
             first_fault: None,
             session_kib: None,
             latency: None,
+            others: 0.0,
             backlog: 0,
         }
     }
@@ -126,7 +132,12 @@ impl Outcome {
     /// True if the figures must not be trusted as they stand.
     pub(crate) fn is_doubtful(&self) -> bool {
         let did_nothing = self.requests == 0 && self.session_kib.is_none();
-        did_nothing || self.faults > 0 || self.threads_lost > 0 || self.backlog > 0
+        did_nothing || self.is_disturbed() || self.faults > 0 || self.threads_lost > 0 || self.backlog > 0
+    }
+
+    /// True if other work took so much of the machine that caches and sleeps were not the proxy's own.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.others > OTHERS_MAX
     }
 
     fn share(&self, ns: u64) -> f64 {
@@ -243,6 +254,7 @@ struct Window {
     pids: Vec<u32>,
     cpu: CpuReading,
     load: CpuReading,
+    machine: MachineReading,
     finished: u64,
     start: Instant,
 }
@@ -251,16 +263,20 @@ impl Window {
     fn open(aim: &Aim, tally: &Tally) -> Window {
         let pids = aim.processes();
         let load = CpuReading::take(&[std::process::id()]);
-        Window { cpu: CpuReading::take(&pids), load, finished: tally.finished(), start: Instant::now(), pids }
+        let (cpu, machine) = (CpuReading::take(&pids), MachineReading::take());
+        Window { pids, cpu, load, machine, finished: tally.finished(), start: Instant::now() }
     }
 
     fn close(self, tally: &Tally) -> Outcome {
+        let requests = tally.finished() - self.finished;
         let spent = CpuReading::take(&self.pids).since(&self.cpu);
+        let load_ns = CpuReading::take(&[std::process::id()]).since(&self.load).ns;
         Outcome {
-            requests: tally.finished() - self.finished,
+            requests,
             seconds: self.start.elapsed().as_secs_f64(),
-            load_ns: CpuReading::take(&[std::process::id()]).since(&self.load).ns,
+            load_ns,
             cpu_ns: spent.ns,
+            others: MachineReading::take().others_since(&self.machine, spent.ns + load_ns),
             threads_lost: spent.threads_lost,
             ..Outcome::empty()
         }

@@ -6,4 +6,5 @@
 pub(crate) mod cpu;
 pub(crate) mod machine;
 pub(crate) mod memory;
+pub(crate) mod others;
 pub(crate) mod process;
