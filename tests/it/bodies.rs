@@ -169,6 +169,62 @@ fn bodies_stream_before_they_are_whole() {
 }
 
 #[test]
+fn large_bodies_flow_both_ways_at_once() {
+    const LEN: usize = 20_000_003;
+    let origin = Origin::start(|conn| {
+        if conn.head().is_some() {
+            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LEN}\r\n\r\n"));
+            // Sends back what has come so far, long before the request is whole.
+            let mut left = LEN;
+            while left > 0 {
+                let piece = conn.some(left);
+                left -= piece.len();
+                conn.send(piece);
+            }
+            conn.closed();
+        }
+    });
+    let pinion = proxy(&origin);
+    let body = pattern(LEN);
+    let mut client = pinion.client();
+    client.send(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {LEN}\r\n\r\n"));
+    let (mut sent, mut back) = (0, Vec::new());
+    while back.len() < LEN {
+        let piece = &body[sent..LEN.min(sent + 65_536)];
+        match client.send_some(piece).expect("the proxy stays") {
+            0 if back.is_empty() => {
+                assert_eq!(client.head().status, 200);
+                back.extend(client.some());
+            }
+            0 => back.extend(client.some()),
+            count => sent += count,
+        }
+    }
+    assert!(back == body);
+    drop(pinion);
+}
+
+#[test]
+fn large_heads_pass_both_ways() {
+    let origin = Origin::start(|conn| {
+        while let Some(request) = conn.request() {
+            let value = request.field("x-long").unwrap_or_default().to_owned();
+            conn.send(format!("HTTP/1.1 200 OK\r\nX-Long: {value}\r\nContent-Length: 2\r\n\r\nok"));
+        }
+    });
+    let pinion = proxy(&origin);
+    let mut client = pinion.client();
+    for len in [1_000, 4_000, 8_191, 16_384, 30_000] {
+        let value: String = (0..len).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
+        client.send(format!("GET / HTTP/1.1\r\nHost: test\r\nX-Long: {value}\r\n\r\n"));
+        let response = client.response();
+        assert_eq!((response.status, response.text().as_str()), (200, "ok"), "{len}");
+        assert_eq!(response.field("x-long"), Some(value.as_str()), "{len}");
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
 fn early_answer_reaches_a_client_that_still_sends() {
     let origin = Origin::start(|conn| {
         if conn.head().is_some() {

@@ -105,6 +105,22 @@ fn silent_backend_is_answered_with_504() {
 }
 
 #[test]
+fn deadline_is_not_doubled_by_what_went_before() {
+    // The request's own bytes are progress, but not the backend's.
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.until_closed();
+    });
+    let pinion = Settings::to(&origin).set("timeouts", "first_byte_ms = 1500").start();
+    let begun = Instant::now();
+    let mut client = pinion.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(client.response().status, 504);
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(1_450) && took < Duration::from_millis(2_700), "{took:?}");
+}
+
+#[test]
 fn backend_that_begins_in_time_may_take_longer() {
     let go_on = Gate::new();
     let told = go_on.clone();

@@ -14,6 +14,7 @@ mod forwarded_fields;
 mod harness_itself;
 mod hop_by_hop;
 mod keeps_alive;
+mod mixture;
 mod path_normalised;
 mod pipelining;
 mod real_clients;

@@ -42,6 +42,44 @@ fn every_split_gives_the_same_answers() {
 }
 
 #[test]
+fn long_pipelines_cross_every_buffer_border() {
+    let origin = targets();
+    let pinion = proxy(&origin);
+    // Heads and bodies of many sizes, so that every kind of border falls into every kind of buffer end.
+    let mut wire = Vec::new();
+    let mut expected = Vec::new();
+    for at in 0..600_usize {
+        let padding = "p".repeat(at * 37 % 5_000);
+        let body = "b".repeat(at * 61 % 3_000);
+        wire.extend(format!("POST /{at} HTTP/1.1\r\nHost: t\r\nX-Padding: {padding}\r\n").into_bytes());
+        if at % 2 == 0 {
+            wire.extend(format!("Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes());
+        } else {
+            let chunk =
+                if body.is_empty() { String::new() } else { format!("{:x}\r\n{body}\r\n", body.len()) };
+            wire.extend(format!("Transfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n").into_bytes());
+        }
+        expected.push(format!("/{at}{body}"));
+    }
+    for piece_len in [1_447, 4_096, 65_536] {
+        let mut client = pinion.client();
+        let mut answers = expected.iter();
+        let mut sent = 0;
+        // The answers must be read while the requests are sent, else both sides rightly stop.
+        while sent < wire.len() {
+            let piece = &wire[sent..wire.len().min(sent + piece_len)];
+            match client.send_some(piece).expect("the proxy stays") {
+                0 => assert_eq!(&client.response().text(), answers.next().expect("no answer too many")),
+                count => sent += count,
+            }
+        }
+        for answer in answers {
+            assert_eq!(&client.response().text(), answer, "pieces of {piece_len}");
+        }
+    }
+}
+
+#[test]
 fn one_byte_at_a_time_is_a_request_too() {
     let origin = targets();
     let pinion = proxy(&origin);

@@ -121,6 +121,11 @@ impl Client {
         })
     }
 
+    /// Whatever comes next, at least one byte, or the test ends.
+    pub fn some(&mut self) -> Vec<u8> {
+        self.wire.some().unwrap_or_else(|end| panic!("{end:?} instead of more bytes"))
+    }
+
     /// Everything until the connection ends, and how it ended.
     pub fn rest(&mut self) -> (Vec<u8>, End) {
         self.wire.rest()

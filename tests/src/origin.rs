@@ -46,6 +46,7 @@ pub struct Conn {
     wire: Wire,
     /// From 1, in order of acceptance.
     pub number: usize,
+    reset: bool,
     state: Arc<State>,
 }
 
@@ -101,8 +102,8 @@ impl Origin {
                 }
                 let number = shared.accepted.fetch_add(1, Ordering::SeqCst) + 1;
                 shared.live.fetch_add(1, Ordering::SeqCst);
-                let conn =
-                    Conn { wire: Wire::new(stream, SCRIPT_PATIENCE), number, state: Arc::clone(&shared) };
+                let wire = Wire::new(stream, SCRIPT_PATIENCE);
+                let conn = Conn { wire, number, reset: false, state: Arc::clone(&shared) };
                 let script = Arc::clone(&script);
                 thread::spawn(move || conn.run(script.as_ref()));
             }
@@ -203,6 +204,10 @@ impl Conn {
             let mut failures = state.failures.lock().unwrap_or_else(PoisonError::into_inner);
             failures.push(text.unwrap_or_else(|| "a panic without text".to_owned()));
         }
+        if !self.reset {
+            // At once, even while a program that another thread starts still holds a copy of the descriptor.
+            self.wire.close();
+        }
         drop(self);
         state.live.fetch_sub(1, Ordering::SeqCst);
     }
@@ -237,6 +242,15 @@ impl Conn {
     /// Exactly so many bytes; fails the script when the connection ends before.
     pub fn exactly(&mut self, count: usize) -> Vec<u8> {
         self.wire.exactly(count).unwrap_or_else(|end| panic!("{end:?} before {count} bytes at the origin"))
+    }
+
+    /// Whatever comes next, at least one byte and at most `count`; fails the script when the connection ends.
+    pub fn some(&mut self, count: usize) -> Vec<u8> {
+        let ready = self.wire.buffered().len();
+        if ready > count {
+            return self.exactly(count);
+        }
+        self.wire.some().unwrap_or_else(|end| panic!("{end:?} instead of more bytes at the origin"))
     }
 
     /// A chunked body; `None` when the connection ended within it.
@@ -310,6 +324,7 @@ impl Conn {
 
     /// Makes the coming close a RST.
     pub fn reset_on_close(&mut self) {
+        self.reset = true;
         if let Stream::Tcp(tcp) = self.wire.stream() {
             SockRef::from(tcp).set_linger(Some(Duration::ZERO)).expect("linger can be set");
         }

@@ -195,6 +195,14 @@ impl Wire {
         };
     }
 
+    /// Ends both directions.
+    pub fn close(&mut self) {
+        let _ = match &self.stream {
+            Stream::Tcp(tcp) => tcp.shutdown(Shutdown::Both),
+            Stream::Unix(unix) => unix.shutdown(Shutdown::Both),
+        };
+    }
+
     /// Ends the connection with a RST.
     pub fn reset(self) {
         if let Stream::Tcp(tcp) = &self.stream {
