@@ -1,7 +1,8 @@
 //! `bench`: the load generator, the comparison with nginx and HAProxy, and the shoot-out of runtimes.
 //!
 //! Run by hand or by `cargo x bench`. The method is CPU time per request of one pinned proxy, ratios within one
-//! run, medians of three rounds or more. Needs two cores, io_uring, `taskset`, and the proxies that take part.
+//! run, medians of three rounds or more. Needs two cores, io_uring, `taskset` and `setpriv` (util-linux), and the
+//! proxies that take part.
 #![forbid(unsafe_code)]
 
 mod cores;

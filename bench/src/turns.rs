@@ -46,9 +46,9 @@ pub(crate) struct Sample {
 pub(crate) fn take_turns(plan: &Plan) -> io::Result<Vec<Sample>> {
     let generator = Generator::bind()?;
     let folder = std::env::temp_dir().join(format!("pinion-bench-{}", std::process::id()));
-    fs::create_dir_all(&folder)?;
     let samples = turns_in(plan, &generator, &folder);
-    fs::remove_dir_all(&folder)?;
+    // Nothing is lost if a log stays behind.
+    let _ = fs::remove_dir_all(&folder);
     samples
 }
 
@@ -114,8 +114,14 @@ impl Bench<'_> {
     fn turn(&self, proxy: Proxy, work: Work, rate: Option<f64>) -> io::Result<Outcome> {
         let listen: SocketAddr = free_address()?;
         let origin = self.generator.origin();
+        // Made anew each time: a cleaner of the temporary folder may come by in a long run.
+        fs::create_dir_all(self.folder)?;
         let setup = Setup { origin, listen, folder: self.folder, pinion: &self.plan.pinion };
-        let running = proxy.start(setup)?;
+        let running = match proxy.start(setup) {
+            Ok(running) => running,
+            // The others go on; the report tells.
+            Err(error) => return Ok(Outcome::failed(error.to_string())),
+        };
         let aim = Aim {
             work,
             target: running.address(),

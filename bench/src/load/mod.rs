@@ -109,6 +109,11 @@ impl Outcome {
         }
     }
 
+    /// The proxy did not even start.
+    pub(crate) fn failed(cause: String) -> Outcome {
+        Outcome { faults: 1, first_fault: Some(cause), ..Outcome::empty() }
+    }
+
     /// CPU microseconds of the proxy per finished request.
     pub(crate) fn cpu_us_per_request(&self) -> Option<f64> {
         (self.requests > 0).then(|| self.cpu_ns as f64 / 1_000.0 / self.requests as f64)

@@ -37,8 +37,9 @@ impl Running {
     /// Starts `command` on the proxy core and waits until `address` accepts. What it prints goes to `log`.
     pub(crate) fn start(command: &[String], address: SocketAddr, log: &Path) -> io::Result<Running> {
         let log_file = File::create(log)?;
-        let child = Command::new("taskset")
-            .args(["--cpu-list", &PROXY_CORE.to_string()])
+        // The proxy gets a signal if this program is killed, so that none is left behind.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "taskset", "--cpu-list", &PROXY_CORE.to_string()])
             .args(command)
             .stdin(Stdio::null())
             .stdout(log_file.try_clone()?)
