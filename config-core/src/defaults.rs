@@ -18,7 +18,7 @@ pub const REQUEST_LINE_BYTES_MAX: u64 = 8 * 1024;
 pub const HEAD_BYTES_MAX: u64 = 32 * 1024;
 /// Fields of a head.
 pub const FIELDS_MAX: u64 = 100;
-/// Chunk extensions of one chunk line: nobody uses them but smugglers, so a little room is plenty.
+/// Chunk extensions of one body: nobody uses them but smugglers, so a little room is plenty.
 pub const CHUNK_EXTENSION_BYTES_MAX: u64 = 256;
 /// Unsent bytes per direction above which the source is no longer read. Large enough to keep a 10 Gbit/s
 /// link with 200 µs round trips busy, small enough that 10,000 stalled connections stay under 3 GB.

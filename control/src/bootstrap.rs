@@ -26,7 +26,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Runs a proxy until it is told to stop.
 pub(crate) fn run(sources: &Sources, settings: Settings) -> ExitCode {
     let model = settings.config.model().clone();
-    log::start(&model.logging);
+    let _log = log::start(&model.logging);
     let (sender, events) = mpsc::channel();
     // Before the first socket is open, so that no signal finds nobody.
     if let Err(error) = signals::follow(sender) {

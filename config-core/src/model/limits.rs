@@ -11,7 +11,7 @@ pub struct Limits {
     pub fields_max: u16,
     /// Longest request body; above it 413. `None` means no limit.
     pub body_bytes_max: Option<u64>,
-    /// Most bytes of chunk extensions in one chunk line; above it 400.
+    /// Most bytes of chunk extensions in one body; above it 400.
     pub chunk_extension_bytes_max: u32,
     /// What to do with `%2F` in a path.
     pub encoded_slash: EncodedPolicy,

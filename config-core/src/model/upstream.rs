@@ -95,7 +95,7 @@ impl fmt::Display for Location {
 pub struct Pool {
     /// Idle connections that stay open past `idle_timeout_ms`.
     pub min_size: u32,
-    /// Most idle connections; more are closed as they come back.
+    /// Idle connections that stay; more are closed once nobody has wanted them for a second.
     pub max_size: u32,
     /// How long a connection may be idle.
     pub idle_timeout_ms: u64,

@@ -35,7 +35,7 @@ impl ClientConn {
     pub(crate) fn new(local: Rc<Local>, accepted: Accepted) -> ClientConn {
         let place = Place::take(&local);
         let stream: Stream = accepted.into_stream().into();
-        // An IPv4 client of a dual-stack socket is shown as the IPv4 client it is.
+        // An IPv4-mapped address is shown as the IPv4 address it is.
         let address = stream.peer_address().map(|address| address.ip().to_canonical());
         let text = address.map(|address| address.to_string()).unwrap_or_default().into_boxed_str();
         ClientConn {

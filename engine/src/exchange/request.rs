@@ -3,6 +3,7 @@
 use protocol::h1::client::Client;
 use protocol::ws::handshake::{self, HandshakeError, Key};
 use protocol::{Forward, Framing, RequestError, RequestHead, Upgrade};
+use smallvec::SmallVec;
 
 use crate::conn::client::ClientConn;
 use crate::ids::UUID_LEN;
@@ -21,7 +22,8 @@ pub(crate) struct Request {
     pub(crate) machine: Client,
     /// Index of the backend that it was written for.
     pub(crate) backend: usize,
-    pub(crate) id: [u8; UUID_LEN],
+    /// The id that the backend is told: ours, or a trusted peer's own.
+    pub(crate) id: SmallVec<[u8; UUID_LEN]>,
     pub(crate) upgrade: Option<Key>,
     /// RFC 9110 9.2.2: may be repeated even if the first attempt was acted upon.
     pub(crate) idempotent: bool,
@@ -53,7 +55,7 @@ pub(crate) fn prepare(conn: &mut ClientConn, view: &View, input: &Lease) -> Resu
         encoded: Lease::from_static(b""),
         machine: Client::new(),
         backend,
-        id: conn.local.ids.next(),
+        id: request_id(conn, view, &head, input),
         upgrade,
         idempotent: head.method.is_idempotent(),
         replayable: match head.framing {
@@ -62,7 +64,7 @@ pub(crate) fn prepare(conn: &mut ClientConn, view: &View, input: &Lease) -> Resu
             Framing::Chunked => true,
         },
         continue_awaited: head.expect_continue,
-        original: view.table.mixed_prefixes.then(|| input.clone()),
+        original: is_backend_specific(view, &head, input).then(|| input.clone()),
     };
     write_head(conn, view, &mut request, input, &head);
     Ok(request)
@@ -80,6 +82,20 @@ impl Request {
         self.machine = Client::new();
         write_head(conn, view, self, &original, &head);
     }
+}
+
+fn request_id(conn: &ClientConn, view: &View, head: &RequestHead, input: &[u8]) -> SmallVec<[u8; UUID_LEN]> {
+    let trusted = view.trusts(conn.peer.address);
+    match head.request_id(input, trusted) {
+        Some(own) => SmallVec::from_slice(own),
+        None => SmallVec::from_buf(conn.local.ids.next()),
+    }
+}
+
+/// Whether the forwarded head shows which backend it was written for: by its path, or as `Host` of a request that
+/// brought none.
+fn is_backend_specific(view: &View, head: &RequestHead, input: &[u8]) -> bool {
+    view.table.mixed_prefixes || head.host(input).is_empty()
 }
 
 fn write_head(conn: &ClientConn, view: &View, request: &mut Request, input: &[u8], head: &RequestHead) {

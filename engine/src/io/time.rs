@@ -1,5 +1,6 @@
 //! Time on a core: a millisecond clock read once per turn, and timers on its wheel.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::task::Poll;
@@ -23,9 +24,16 @@ pub async fn sleep(time: Duration) {
     poll_fn(|_| alarm.poll()).await;
 }
 
-/// A deadline that its owner moves about. Moving it later costs one store.
+/// A deadline that its owner moves about, several times per request.
+///
+/// The wheel is asked only when the deadline becomes earlier than what is linked there. One that moves later, as most
+/// do, is a store: when the wheel wakes the task too early, the alarm links itself again.
 pub struct Alarm {
     key: Key,
+    at_ms: Cell<u64>,
+    /// When the wheel will wake `task`; in the past once it has.
+    linked_ms: Cell<u64>,
+    task: Cell<Option<Key>>,
     /// Bound to its thread: the key means something else on another core.
     not_send: PhantomData<*const ()>,
 }
@@ -36,41 +44,47 @@ impl Alarm {
     /// # Panics
     /// On a thread that is not a core.
     pub fn new() -> Alarm {
-        let key = with_core(|core| core.timers.borrow_mut().create());
-        Alarm { key: key.expect("alarms are made on a core"), not_send: PhantomData }
+        let key = with_core(|core| core.timers.borrow_mut().create()).expect("alarms are made on a core");
+        Alarm {
+            key,
+            at_ms: Cell::new(NEVER),
+            linked_ms: Cell::new(NEVER),
+            task: Cell::new(None),
+            not_send: PhantomData,
+        }
     }
 
-    /// Sets the deadline in [`now_ms`] time; `None` clears it.
+    /// Sets the deadline in [`now_ms`] time; `None` clears it. Takes effect with the next [`Alarm::poll`].
     #[inline]
     pub fn set(&self, at_ms: Option<u64>) {
-        with_core(|core| core.timers.borrow_mut().set(self.key, at_ms.unwrap_or(NEVER)));
+        self.at_ms.set(at_ms.unwrap_or(NEVER));
     }
 
-    /// Ready when the deadline has passed; else registers the current task.
+    /// Ready when the deadline has passed; else has the current task woken then.
     pub fn poll(&self) -> Poll<()> {
         with_core(|core| {
-            let mut timers = core.timers.borrow_mut();
-            if timers.deadline(self.key) <= core.now_ms() {
+            let (at_ms, now_ms, linked_ms) = (self.at_ms.get(), core.now_ms(), self.linked_ms.get());
+            if at_ms <= now_ms {
                 return Poll::Ready(());
             }
-            timers.wake_on_expiry(self.key, core.tasks.current());
+            let current = core.tasks.current();
+            if self.task.replace(current) != current {
+                core.timers.borrow_mut().wake_on_expiry(self.key, current);
+            }
+            let is_spent = linked_ms <= now_ms && at_ms != NEVER;
+            if at_ms < linked_ms || is_spent {
+                core.timers.borrow_mut().set(self.key, at_ms);
+                self.linked_ms.set(at_ms);
+            }
             Poll::Pending
         })
         .unwrap_or(Poll::Ready(()))
     }
-}
 
-impl Alarm {
     /// Waits until the current task is woken by anything, the alarm included.
     pub async fn or_any_wake(&self) {
         let mut waited = false;
-        poll_fn(|_| {
-            if std::mem::replace(&mut waited, true) {
-                return Poll::Ready(());
-            }
-            self.poll()
-        })
-        .await;
+        poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { self.poll() }).await;
     }
 }
 

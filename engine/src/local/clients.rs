@@ -28,6 +28,11 @@ impl Closing {
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.get()
     }
+
+    /// Names the task that is woken when the session is asked.
+    pub(crate) fn belongs_to(&self, task: Option<Task>) {
+        self.task.set(task);
+    }
 }
 
 /// One client connection's place. Counted from the accept on, given back when dropped.
@@ -48,9 +53,9 @@ impl Place {
         Place { local: Rc::clone(local), number }
     }
 
-    /// The connection goes on as a session, in the current task.
+    /// The connection goes on as a session.
     pub(crate) fn become_session(&self) -> Rc<Closing> {
-        let closing = Rc::new(Closing { asked: Cell::new(false), task: Cell::new(Task::current()) });
+        let closing = Rc::new(Closing::default());
         self.local.clients.serving.borrow_mut().remove(&self.number);
         let mut sessions = self.local.clients.sessions.borrow_mut();
         // Forget those that ended, now and then, so that the list stays in proportion.

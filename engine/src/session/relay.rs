@@ -72,20 +72,11 @@ struct Relay {
 
 /// Starts the session in a task of its own, so that the memory of the exchange is given back.
 pub(crate) fn start(conn: ClientConn, session: Session) {
-    spawn(run(conn, session));
-}
-
-async fn run(conn: ClientConn, session: Session) {
     let Some(backend) = session.backend_conn else { return };
     let (mut relay, early_up) = Relay::new(conn, backend.stream, session.deflate);
     relay.local.counters().sessions.add(1);
     let reason = relay.forward_early(early_up, session.early);
-    let reason = match reason {
-        Some(reason) => Some(reason),
-        None => poll_fn(|_| relay.poll()).await,
-    };
-    relay.end(reason).await;
-    relay.local.counters().sessions_ended.add(1);
+    spawn(relay.run(reason));
 }
 
 impl Relay {
@@ -111,6 +102,17 @@ impl Relay {
             backend,
         };
         (relay, early)
+    }
+
+    /// The session's task. Its future is all that an idle session keeps, so nothing else lives across its awaits.
+    async fn run(mut self, early: Option<Reason>) {
+        self.closing.belongs_to(Task::current());
+        let reason = match early {
+            Some(reason) => Some(reason),
+            None => poll_fn(|_| self.poll()).await,
+        };
+        self.end(reason).await;
+        self.local.counters().sessions_ended.add(1);
     }
 
     /// What came in one piece with the heads, before the relay began.

@@ -2,8 +2,10 @@
 
 pub(crate) mod buffers;
 mod executor;
+mod inbox;
 mod mailbox;
 mod ops;
+mod outbox;
 pub(crate) mod probe;
 #[expect(clippy::module_inception, reason = "the file that holds the ring itself keeps its plain name")]
 pub(crate) mod ring;

@@ -24,9 +24,10 @@ use super::buffers::{Buffers, GroupPlan, Size};
 use super::executor::{self, Executor};
 use super::mailbox::{Mailbox, Message};
 use super::ops::{self, Completion, Kind};
+use super::outbox::Outbox;
 use super::probe::{self, Features};
 use super::slab::{Key, Slab};
-use super::socket::{Outbox, Socket};
+use super::socket::Socket;
 use super::timer::Wheel;
 
 thread_local! {

@@ -18,18 +18,11 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::buffers::{Lease, Size};
+use super::inbox::Inbox;
 use super::ops::{self, Completion, Kind};
+use super::outbox::Outbox;
 use super::ring::Core;
 use super::slab::Key;
-
-/// Pieces in one gathered send; more wait for the next.
-const GATHER_MAX: usize = 16;
-
-/// An inbox of more pieces than this stops receiving however few bytes they are: each may hold a whole buffer, and a
-/// peer that dribbles single bytes must not collect them all.
-const INBOX_PIECES_HIGH: usize = 64;
-/// An inbox of at most this many pieces receives again.
-const INBOX_PIECES_LOW: usize = 16;
 
 /// Where the receive of a socket stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,8 +48,7 @@ pub(crate) struct Socket {
     size_wanted: Size,
     ended: bool,
     receive_error: i32,
-    inbox_bytes: u32,
-    inbox: VecDeque<Lease>,
+    inbox: Inbox,
     pub(crate) reader: Option<Key>,
 
     outbox: Option<Box<Outbox>>,
@@ -66,58 +58,9 @@ pub(crate) struct Socket {
     writer_below: u32,
 
     address: Option<Box<socket2::SockAddr>>,
-    accepted: VecDeque<io::Result<RawFd>>,
-}
-
-/// Bytes on their way out, in order. Lives only while there are some.
-pub(crate) struct Outbox {
-    queue: VecDeque<Lease>,
-    bytes: usize,
-    sending: bool,
-    header: libc::msghdr,
-    vectors: [libc::iovec; GATHER_MAX],
-}
-
-impl Outbox {
-    pub(crate) fn new() -> Box<Outbox> {
-        // SAFETY: all-zero is a valid `msghdr`: null pointers with zero lengths.
-        let header = unsafe { std::mem::zeroed() };
-        let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        Box::new(Outbox {
-            queue: VecDeque::new(),
-            bytes: 0,
-            sending: false,
-            header,
-            vectors: [empty; GATHER_MAX],
-        })
-    }
-
-    /// The operation that sends what is queued; the vectors point into leases that stay queued until it completes.
-    fn operation(&mut self, fd: RawFd, key: Key) -> io_uring::squeue::Entry {
-        if let (Some(only), 1) = (self.queue.front(), self.queue.len()) {
-            return ops::send(fd, key, only);
-        }
-        let count = self.queue.len().min(GATHER_MAX);
-        for (vector, lease) in self.vectors.iter_mut().zip(&self.queue) {
-            *vector = libc::iovec { iov_base: lease.as_ptr().cast_mut().cast(), iov_len: lease.len() };
-        }
-        self.header.msg_iov = self.vectors.as_mut_ptr();
-        self.header.msg_iovlen = count;
-        ops::send_gathered(fd, key, &raw const self.header)
-    }
-
-    /// The kernel took `sent` bytes: their leases end.
-    fn advance(&mut self, mut sent: usize) {
-        self.bytes = self.bytes.saturating_sub(sent);
-        while let Some(front) = self.queue.front_mut() {
-            if front.len() > sent {
-                front.advance(sent);
-                return;
-            }
-            sent -= front.len();
-            self.queue.pop_front();
-        }
-    }
+    /// Of a listener: what was accepted ahead.
+    #[expect(clippy::box_collection, reason = "only listeners use it: 8 bytes, not 32")]
+    accepted: Option<Box<VecDeque<io::Result<RawFd>>>>,
 }
 
 impl Socket {
@@ -133,8 +76,7 @@ impl Socket {
             size_wanted: Size::Small,
             ended: false,
             receive_error: 0,
-            inbox_bytes: 0,
-            inbox: VecDeque::new(),
+            inbox: Inbox::default(),
             reader: None,
             outbox: None,
             send_error: 0,
@@ -142,14 +84,13 @@ impl Socket {
             writer: None,
             writer_below: 0,
             address: None,
-            accepted: VecDeque::new(),
+            accepted: None,
         }
     }
 
     /// The next received bytes; `Ok(None)` at the end; `None` when there is nothing yet.
     pub(crate) fn take_input(&mut self) -> Option<io::Result<Option<Lease>>> {
-        if let Some(lease) = self.inbox.pop_front() {
-            self.inbox_bytes -= lease.len() as u32;
+        if let Some(lease) = self.inbox.take() {
             return Some(Ok(Some(lease)));
         }
         if self.receive_error != 0 {
@@ -159,8 +100,7 @@ impl Socket {
     }
 
     pub(crate) fn put_back(&mut self, lease: Lease) {
-        self.inbox_bytes += lease.len() as u32;
-        self.inbox.push_front(lease);
+        self.inbox.put_back(lease);
     }
 
     /// Bytes, the end or an error are waiting to be taken.
@@ -173,7 +113,7 @@ impl Socket {
     }
 
     pub(crate) fn unsent(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes)
+        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())
     }
 
     pub(crate) fn send_failure(&self) -> Option<io::Error> {
@@ -196,7 +136,7 @@ impl Socket {
     }
 
     pub(crate) fn take_accepted(&mut self) -> Option<io::Result<RawFd>> {
-        self.accepted.pop_front()
+        self.accepted.as_mut()?.pop_front()
     }
 
     pub(crate) fn set_address(&mut self, address: socket2::SockAddr) -> &socket2::SockAddr {
@@ -225,8 +165,7 @@ impl Core {
             return;
         }
         let outbox = socket.outbox.get_or_insert_with(|| self.spare_outbox());
-        outbox.bytes += lease.len();
-        outbox.queue.push_back(lease);
+        outbox.push(lease);
         if !socket.dirty && !outbox.sending {
             socket.dirty = true;
             self.dirty.borrow_mut().push(key);
@@ -242,7 +181,7 @@ impl Core {
             socket.dirty = false;
             let (fd, closing) = (socket.fd, socket.closing);
             let Some(outbox) = socket.outbox.as_mut() else { continue };
-            if closing || outbox.sending || outbox.queue.is_empty() {
+            if closing || outbox.sending || outbox.is_empty() {
                 continue;
             }
             outbox.sending = true;
@@ -282,7 +221,7 @@ impl Core {
             }
             return;
         }
-        if socket.inbox_bytes <= self.options.inbox_low && socket.inbox.len() <= INBOX_PIECES_LOW {
+        if socket.inbox.is_under(self.options.inbox_low) {
             socket.receiving = Receiving::Armed(Size::Small);
             socket.in_flight += 1;
             self.push(&ops::receive(socket.fd, key));
@@ -331,18 +270,17 @@ impl Core {
         match completion.result {
             1.. => {
                 if let Some(lease) = lease {
-                    socket.inbox_bytes += lease.len() as u32;
                     // A body that trickles in is better served by small buffers.
                     if size == Size::Large && lease.len() < self.buffers.bytes_each(Size::Small) as usize {
                         socket.want(Size::Small);
                     }
-                    socket.inbox.push_back(lease);
+                    socket.inbox.push(lease);
                 }
             }
             0 => socket.ended = true,
             error => self.receive_stopped(key, socket, -error, size),
         }
-        if socket.inbox_bytes > self.options.inbox_high || socket.inbox.len() > INBOX_PIECES_HIGH {
+        if socket.inbox.is_over(self.options.inbox_high) {
             self.cancel_receive(key, socket);
         }
         if socket.receiving == Receiving::Off {
@@ -402,18 +340,17 @@ impl Core {
             error if -error == libc::EAGAIN || -error == libc::EINTR => {}
             error => {
                 socket.send_error = -error;
-                outbox.queue.clear();
-                outbox.bytes = 0;
+                outbox.clear();
             }
         }
         if socket.closing {
             return self.finish_close(key, &mut sockets);
         }
-        if !outbox.queue.is_empty() {
+        if !outbox.is_empty() {
             socket.dirty = true;
             self.dirty.borrow_mut().push(key);
         }
-        let (unsent, failed) = (outbox.bytes, socket.send_error != 0);
+        let (unsent, failed) = (outbox.bytes(), socket.send_error != 0);
         if unsent == 0
             && let Some(outbox) = socket.outbox.take()
         {
@@ -484,17 +421,19 @@ impl Core {
             socket.receiving = Receiving::Off;
             socket.in_flight -= 1;
         }
+        let accepted = socket.accepted.get_or_insert_default();
         match completion.result {
-            fd @ 0.. => socket.accepted.push_back(Ok(fd)),
+            fd @ 0.. => accepted.push_back(Ok(fd)),
             error if -error == libc::ECANCELED => {}
-            error => socket.accepted.push_back(Err(io::Error::from_raw_os_error(-error))),
+            error => accepted.push_back(Err(io::Error::from_raw_os_error(-error))),
         }
+        let news = !accepted.is_empty() || !completion.more;
         if socket.closing {
             return self.finish_close(completion.key, &mut sockets);
         }
         // Also when the accept has ended: the listener may have been asked to go on while its pause was unconfirmed.
         if let Some(reader) = socket.reader
-            && (!socket.accepted.is_empty() || !completion.more)
+            && news
         {
             self.tasks.wake(reader);
         }
@@ -551,12 +490,10 @@ impl Core {
         }
         let Some(mut socket) = sockets.remove(key) else { return };
         if let Some(mut outbox) = socket.outbox.take() {
-            outbox.queue.clear();
-            outbox.bytes = 0;
-            outbox.sending = false;
+            outbox.clear();
             self.keep_outbox(outbox);
         }
-        for fd in socket.accepted.drain(..).flatten() {
+        for fd in socket.accepted.take().into_iter().flat_map(|accepted| *accepted).flatten() {
             self.push(&ops::close(fd, key));
         }
         self.push(&ops::close(socket.fd, key));

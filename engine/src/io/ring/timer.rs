@@ -3,8 +3,7 @@
 //! Six levels of 64 slots each; level n holds what is due within 64^(n+1) ms. Called by the turn loop
 //! (`ring.rs`), which asks for the next expiry and makes it the one kernel timeout of the turn.
 //!
-//! Moving a deadline *later*, which a proxy does several times per request, only stores a number: the entry stays
-//! where it is, and when its slot comes up it is put in again at its real deadline.
+//! Owners that move their deadline several times per request do not come here each time: see `Alarm` in `time.rs`.
 
 use super::slab::{Key, Slab};
 
@@ -12,17 +11,15 @@ const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const NONE: u32 = u32::MAX;
-/// A deadline that never comes: the entry is kept, but not linked for longer than it was.
+/// A deadline that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
-/// Later than this (about two years) is treated as this: it keeps slot arithmetic inside the six levels.
+/// Later than this (about a year) is treated as this: it keeps slot arithmetic inside the six levels.
 const HORIZON_MS: u64 = 1 << (SLOT_BITS * LEVELS as u32 - 1);
 
 struct Timer {
     key: Key,
-    /// When the owner wants to be woken.
     deadline: u64,
-    /// The time under which the entry is linked; never later than `deadline` unless unlinked.
-    linked_at: u64,
+    /// Who is woken then.
     task: Option<Key>,
     place: Option<Place>,
     prev: u32,
@@ -61,7 +58,6 @@ impl Wheel {
         let key = self.timers.insert(Timer {
             key: Key { index: 0, generation: 0 },
             deadline: NEVER,
-            linked_at: NEVER,
             task: None,
             place: None,
             prev: NONE,
@@ -80,22 +76,13 @@ impl Wheel {
 
     /// Sets the deadline (ms on the core's clock; [`NEVER`] clears it).
     pub(crate) fn set(&mut self, key: Key, deadline: u64) {
-        let Some(timer) = self.timers.get_mut(key) else { return };
-        timer.deadline = deadline;
-        // Linked at or before the new deadline: the slot will come up in time and move the entry on.
-        if timer.place.is_some() && timer.linked_at <= deadline {
-            return;
-        }
-        if deadline == NEVER {
-            return;
-        }
         self.unlink(key);
-        self.link(key, deadline);
-    }
-
-    /// The deadline as last set.
-    pub(crate) fn deadline(&self, key: Key) -> u64 {
-        self.timers.get(key).map_or(NEVER, |timer| timer.deadline)
+        if let Some(timer) = self.timers.get_mut(key) {
+            timer.deadline = deadline;
+        }
+        if deadline != NEVER {
+            self.link(key, deadline);
+        }
     }
 
     /// Who is to be woken when the deadline comes.
@@ -137,7 +124,7 @@ impl Wheel {
             }
             if deadline <= self.elapsed {
                 self.fired.extend(task);
-            } else if deadline != NEVER {
+            } else {
                 self.link(key, deadline);
             }
         }
@@ -156,7 +143,6 @@ impl Wheel {
         let head = std::mem::replace(&mut self.heads[level][slot], key.index);
         self.occupied[level] |= 1 << slot;
         if let Some(timer) = self.timers.get_mut(key) {
-            timer.linked_at = at;
             timer.place = Some(Place { level: level as u8, slot: slot as u8 });
             timer.prev = NONE;
             timer.next = head;
