@@ -1,8 +1,8 @@
 //! One attempt: the request goes up to the backend while its answer comes down to the client, in one task.
 //!
 //! ```text
-//!   client ──intake──► conn.machine ──body──► backend        request:  Sending ─► Done
-//!                                                                          └────► Abandoned (the backend takes no more)
+//!   client ──intake──► conn.machine ──body──► backend        request:  Sending ─► Flushing ─► Done
+//!                                                                          └─► Abandoned (the backend takes no more)
 //!   client ◄── conn.machine ◄──events── backend.machine ◄──intake── backend
 //!                                                            answer:   Awaited ─► Body ─► Done
 //! ```
@@ -46,6 +46,8 @@ const SMALL_BUFFER_BYTES: usize = 4096;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RequestSide {
     Sending,
+    /// Read whole; the backend has not yet taken all of the body.
+    Flushing,
     Done,
     /// The backend takes no more; its answer may still come.
     Abandoned,
@@ -211,18 +213,26 @@ impl<'a> Transfer<'a> {
         let ended = self.backend.machine.request_body().end(gather.buf(), None);
         debug_assert!(ended.is_ok(), "the client's machine counts the same length");
         drop(gather);
-        self.request_side = RequestSide::Done;
-        self.progress_ms = now_ms();
+        self.request_side =
+            if self.replay.body.is_empty() { RequestSide::Done } else { RequestSide::Flushing };
     }
 
-    /// Moves one receive's worth of the request body. False when there is nothing to do now.
+    /// Moves the request on by at most one receive. False when there is nothing to do now.
     fn pump_request(&mut self) -> Result<bool, Fault> {
-        if self.request_side != RequestSide::Sending {
-            if self.conn.stream.is_broken() {
-                return Err(Fault::client(Cause::ClientGone));
+        match self.request_side {
+            RequestSide::Sending => self.pump_body(),
+            _ if self.conn.stream.is_broken() => Err(Fault::client(Cause::ClientGone)),
+            RequestSide::Flushing if self.backend.stream.poll_sent_below(0).is_ready() => {
+                // From now on the backend is waited for, and it alone.
+                self.request_side = RequestSide::Done;
+                self.progress_ms = now_ms();
+                Ok(true)
             }
-            return Ok(false);
+            RequestSide::Flushing | RequestSide::Done | RequestSide::Abandoned => Ok(false),
         }
+    }
+
+    fn pump_body(&mut self) -> Result<bool, Fault> {
         let limits = &self.view.model().limits;
         match self.backend.stream.poll_room(limits.high_water_bytes, limits.low_water_bytes) {
             Poll::Pending => return Ok(false),
@@ -276,7 +286,7 @@ impl<'a> Transfer<'a> {
                         body.end(gather.buf(), Some((conn.intake.bytes(), &head.fields)))
                     }
                     RequestEvent::End => {
-                        self.request_side = RequestSide::Done;
+                        self.request_side = RequestSide::Flushing;
                         body.end(gather.buf(), None)
                     }
                 };
@@ -284,18 +294,17 @@ impl<'a> Transfer<'a> {
             }
             conn.intake.consume(used);
             any |= used > 0;
-            if used == 0 || self.request_side == RequestSide::Done || conn.intake.is_empty() {
+            if used == 0 || self.request_side == RequestSide::Flushing || conn.intake.is_empty() {
                 break;
             }
         }
-        if self.request_side == RequestSide::Done {
+        if self.request_side == RequestSide::Flushing {
             conn.stream.receive_bulk(false);
-            self.progress_ms = now_ms();
         }
         if any {
             self.continue_at = None;
         }
-        Ok(any || self.request_side == RequestSide::Done)
+        Ok(any || self.request_side == RequestSide::Flushing)
     }
 
     // ---- the answer, downwards ----
@@ -424,7 +433,7 @@ impl<'a> Transfer<'a> {
             let mut at = self.progress_ms + self.first_look_ms();
             if at <= now {
                 let taken = (self.conn.stream.taken(), self.backend.stream.taken());
-                if taken != self.taken {
+                if taken != self.taken && (self.client_is_slow() || self.backend_is_slow()) {
                     // A slow peer has taken bytes since: that is progress too.
                     self.taken = taken;
                     self.progress_ms = now;
@@ -442,8 +451,13 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// The whole request is with the kernel, and nothing of the answer has come.
     fn awaits_first_byte(&self) -> bool {
-        self.answer_side == AnswerSide::Awaited && self.request_side != RequestSide::Sending
+        self.answer_side == AnswerSide::Awaited && !self.is_uploading()
+    }
+
+    fn is_uploading(&self) -> bool {
+        matches!(self.request_side, RequestSide::Sending | RequestSide::Flushing)
     }
 
     /// When to look first: bytes that were queued a moment ago do not show yet whether their peer is slow.
@@ -482,7 +496,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn backend_is_slow(&self) -> bool {
-        self.request_side == RequestSide::Sending && self.backend.stream.unsent() > 0
+        self.is_uploading() && self.backend.stream.unsent() > 0
     }
 
     /// The backend has not said 100, and the client is waiting for it: say it ourselves.
