@@ -277,3 +277,75 @@ fn bind(model: &Model, cores: usize) -> Result<(Vec<Vec<Bound>>, Vec<SocketAddr>
 fn options(model: &Model) -> Options {
     Options { busy_poll: Duration::from_micros(model.server.busy_poll_us.into()), ..Options::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use config_core::ProxyConfig;
+
+    use super::*;
+
+    /// Answers every request on every connection with 204.
+    fn origin() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut buf = [0; 4096];
+                    while matches!(stream.read(&mut buf), Ok(1..)) {
+                        if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    fn ask(stream: &mut TcpStream) {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = [0; 1024];
+        let len = stream.read(&mut answer).unwrap();
+        assert!(answer[..len].starts_with(b"HTTP/1.1 204 "), "{}", String::from_utf8_lossy(&answer[..len]));
+    }
+
+    #[test]
+    fn live_connections_are_spread_over_the_cores() {
+        let target = format!("http://{}", origin());
+        let config = ProxyConfig::builder().target(&target).port(0).cores("auto").build().unwrap();
+        let mut server = ProxyServer::new(config.snapshot(1));
+        server.start().unwrap();
+        let cores = server.cores().len();
+        let address = server.addresses()[0];
+        let mut clients: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(address).unwrap()).collect();
+        clients.iter_mut().for_each(ask);
+        let status = server.status().unwrap().status();
+        assert_eq!(status.connections(), 60);
+        assert_eq!(server.active_connections(), 60);
+        for core in &status.cores {
+            let share = 60 / cores as u64;
+            assert!(core.connections <= share + share / 4 + 1, "{status:?}");
+        }
+        clients.iter_mut().for_each(ask);
+        drop(clients);
+        assert!(server.drain(Duration::from_secs(10)).clean);
+        assert!(!server.is_running());
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_an_error_and_not_a_silent_sharing() {
+        let target = format!("http://{}", origin());
+        let config = ProxyConfig::builder().target(&target).port(0).cores("1").build().unwrap();
+        let mut first = ProxyServer::new(config.snapshot(1));
+        first.start().unwrap();
+        let taken = first.addresses()[0];
+        let config =
+            ProxyConfig::builder().target(&target).listen(&taken.to_string()).cores("1").build().unwrap();
+        let error = ProxyServer::new(config.snapshot(1)).start().unwrap_err().to_string();
+        assert!(error.contains(&taken.to_string()) && error.contains("in use"), "{error}");
+    }
+}

@@ -19,6 +19,8 @@ pub(crate) struct ClientConn {
     /// The one deadline of the connection; who waits sets it.
     pub(crate) alarm: Alarm,
     pub(crate) peer: Peer,
+    /// The client has said that it will send no further request.
+    pub(crate) is_last_request: bool,
     /// Given back when the connection is gone.
     pub(crate) place: Place,
 }
@@ -42,6 +44,7 @@ impl ClientConn {
             machine: Server::new(now_ms()),
             intake: Intake::default(),
             alarm: Alarm::new(),
+            is_last_request: false,
             peer: Peer { address, text },
             place,
             stream,

@@ -16,6 +16,9 @@ pub(crate) async fn close(conn: ClientConn) {
     let stall_ms = conn.local.view().model().timeouts.write_stall_ms;
     // It ends well or not: in both cases the connection is closed next.
     let _ = send_all(&conn.stream, &conn.alarm, stall_ms).await;
+    if conn.is_last_request && conn.machine.is_request_read() && conn.intake.is_empty() {
+        return; // Nothing unread, and nothing to come.
+    }
     if conn.stream.shutdown_write().is_err() {
         return;
     }

@@ -66,14 +66,44 @@ impl Shared {
 
     /// The least loaded core, if core `own` has more than its share: over the mean by a quarter.
     pub(crate) fn less_loaded_than(&self, own: usize) -> Option<usize> {
-        let load = |core: &CoreShared| core.connections.load(Ordering::Relaxed);
-        let mine = load(self.cores.get(own)?);
-        let total: usize = self.cores.iter().map(load).sum();
-        let over = mine * self.cores.len() * 4 > total * 5;
-        if mine < HAND_OVER_MIN || !over {
-            return None;
+        less_loaded(&self.cores, own)
+    }
+}
+
+fn less_loaded(cores: &[CoreShared], own: usize) -> Option<usize> {
+    let load = |core: &CoreShared| core.connections.load(Ordering::Relaxed);
+    let mine = load(cores.get(own)?);
+    let total: usize = cores.iter().map(load).sum();
+    let is_over = mine * cores.len() * 4 > total * 5;
+    if mine < HAND_OVER_MIN || !is_over {
+        return None;
+    }
+    let least = (0..cores.len()).min_by_key(|index| load(&cores[*index]))?;
+    (least != own).then_some(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_over_its_share_hands_over_to_the_least_loaded() {
+        let rows: &[(&[usize], Option<usize>)] = &[
+            (&[0, 0], None),
+            (&[7, 0], None),              // too few to bother
+            (&[12, 8], None),             // 20 % over the mean
+            (&[13, 8], None),             // 24 % over
+            (&[14, 8], Some(1)),          // 27 % over
+            (&[100, 90, 10], Some(2)),    // the least loaded, not the next
+            (&[100, 100, 100, 90], None), // all but level
+            (&[40], None),                // nobody else
+        ];
+        for (loads, expected) in rows {
+            let cores: Vec<CoreShared> = loads
+                .iter()
+                .map(|load| CoreShared { connections: AtomicUsize::new(*load), ..CoreShared::default() })
+                .collect();
+            assert_eq!(less_loaded(&cores, 0), *expected, "{loads:?}");
         }
-        let least = (0..self.cores.len()).min_by_key(|index| load(&self.cores[*index]))?;
-        (least != own).then_some(least)
     }
 }

@@ -43,6 +43,7 @@ pub(crate) enum Refusal {
 /// Checks the request in the scratch against its route and writes its forwarded head.
 pub(crate) fn prepare(conn: &mut ClientConn, view: &View, input: &Lease) -> Result<Request, Refusal> {
     let head = conn.local.request_head.borrow();
+    conn.is_last_request = !head.keep_alive;
     if let Some(max) = view.model().limits.body_bytes_max {
         conn.machine.limit_body(max).map_err(Refusal::Request)?;
     }
