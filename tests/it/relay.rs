@@ -187,6 +187,26 @@ fn client_that_leaves_ends_the_backend_side() {
 }
 
 #[test]
+fn answer_to_a_close_arrives_although_the_client_has_shut_its_side() {
+    let origin = origin(|conn| {
+        let close = client_frame(opcode::CLOSE, &1000u16.to_be_bytes());
+        assert_eq!(conn.exactly(close.len()), close);
+        // The end of the client's side comes through, and the answer goes back past it.
+        conn.until_closed();
+        conn.send(server_frame(opcode::TEXT, b"one more thing"));
+        conn.send(server_frame(opcode::CLOSE, &1000u16.to_be_bytes()));
+    });
+    let pinion = proxy(&origin);
+    let mut client = session(&pinion);
+    client.send(client_frame(opcode::CLOSE, &1000u16.to_be_bytes()));
+    client.half_close();
+    let (bytes, end) = client.rest();
+    let expected =
+        [server_frame(opcode::TEXT, b"one more thing"), server_frame(opcode::CLOSE, &1000u16.to_be_bytes())];
+    assert_eq!((bytes, end), (expected.concat(), End::Closed));
+}
+
+#[test]
 fn backend_that_leaves_ends_the_client_side() {
     for reset in [false, true] {
         let leave = harness::Gate::new();

@@ -187,6 +187,9 @@ impl Relay {
 
     /// Says why to both sides where that is possible, lets the last bytes leave, then closes.
     async fn end(&mut self, reason: Option<Reason>) {
+        if reason.is_none() {
+            self.hear_other_side().await;
+        }
         if let Some(reason) = reason {
             if !matches!(reason, Reason::Violation(..)) {
                 self.finish_frames().await;
@@ -212,6 +215,29 @@ impl Relay {
             let client_done = client_ended || drained(client);
             let backend_done = backend_ended || drained(backend);
             if client_done && backend_done { Poll::Ready(()) } else { alarm.poll() }
+        })
+        .await;
+    }
+
+    /// One side has said its last byte: the other hears of it, and what it still says (its Close, most of all) arrives.
+    async fn hear_other_side(&mut self) {
+        self.alarm.set(Some(now_ms() + GRACE_MS));
+        let mut told = false;
+        poll_fn(|_| {
+            let listener = if self.up.ended { &self.backend } else { &self.client };
+            if !told && listener.poll_sent_below(0).is_ready() {
+                told = true;
+                // It fails where the listener has gone too; its end is seen below.
+                let _ = listener.shutdown_write();
+            }
+            loop {
+                let moved = if self.up.ended { self.pump_down() } else { self.pump_up() };
+                match moved {
+                    Ok(true) => {}
+                    Ok(false) => return self.alarm.poll(),
+                    Err(_) => return Poll::Ready(()),
+                }
+            }
         })
         .await;
     }
