@@ -1,6 +1,8 @@
 //! Pipelined requests are answered in order, each with its own answer.
 
-use harness::{Origin, proxy};
+use std::time::{Duration, Instant};
+
+use harness::{Client, Origin, Settings, proxy, wait};
 
 fn targets() -> Origin {
     Origin::start(|conn| {
@@ -138,4 +140,29 @@ fn half_closed_client_still_gets_its_answers() {
     assert_eq!(client.response().text(), "/a");
     assert_eq!(client.response().text(), "/b");
     client.closed();
+}
+
+#[test]
+fn client_that_reads_no_answers_is_not_served_for_ever() {
+    const BODY_BYTES: usize = 60_000;
+    let origin = Origin::start(|conn| {
+        while conn.request().is_some() {
+            conn.answer(&"b".repeat(BODY_BYTES));
+        }
+    });
+    let pinion = Settings::to(&origin).set("timeouts", "write_stall_ms = 300").start();
+    let mut client = Client::connect_small(pinion.addr(), 4_096);
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n".repeat(2_000));
+    wait::until("it is cut", || {
+        pinion.open_sockets() > 0 && origin.connections() == 1 && {
+            let (before, begun) = (origin.requests().len(), Instant::now());
+            wait::until("a stall's time has passed", || begun.elapsed() > Duration::from_millis(500));
+            before == origin.requests().len()
+        }
+    });
+    let served = origin.requests().len();
+    assert!(served < 500, "{served} answers of 60 kB for a client that reads none");
+    let (received, _) = client.rest();
+    assert!(received.len() < 2_000 * BODY_BYTES, "it was cut");
+    assert_eq!(pinion.client().get("/").status, 200);
 }

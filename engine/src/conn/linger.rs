@@ -15,7 +15,7 @@ const LINGER_BYTES_MAX: usize = 512 * 1024;
 pub(crate) async fn close(conn: ClientConn) {
     let stall_ms = conn.local.view().model().timeouts.write_stall_ms;
     // It ends well or not: in both cases the connection is closed next.
-    let _ = send_all(&conn.stream, &conn.alarm, stall_ms).await;
+    let _ = sent_below(&conn.stream, &conn.alarm, 0, stall_ms).await;
     if conn.is_last_request && conn.machine.is_request_read() && conn.intake.is_empty() {
         return; // Nothing unread, and nothing to come.
     }
@@ -26,15 +26,15 @@ pub(crate) async fn close(conn: ClientConn) {
     with_alarm(&conn.alarm, forget_input(&conn.stream)).await;
 }
 
-/// Awaits the sending of all that is queued, as long as the peer takes some of it every `stall_ms`.
+/// Awaits that at most `bytes` are unsent, as long as the peer takes some every `stall_ms`.
 ///
 /// # Errors
 /// The socket's own, or `TimedOut`.
-pub(crate) async fn send_all(stream: &Stream, alarm: &Alarm, stall_ms: u64) -> io::Result<()> {
+pub(crate) async fn sent_below(stream: &Stream, alarm: &Alarm, bytes: u32, stall_ms: u64) -> io::Result<()> {
     loop {
         let before = stream.unsent();
         alarm.set(Some(now_ms() + stall_ms));
-        match with_alarm(alarm, stream.sent_below(0)).await {
+        match with_alarm(alarm, stream.sent_below(bytes)).await {
             Some(outcome) => return outcome,
             None if stream.unsent() < before => {}
             None => return Err(io::ErrorKind::TimedOut.into()),

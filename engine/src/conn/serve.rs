@@ -26,10 +26,23 @@ pub(crate) async fn serve(local: Rc<Local>, accepted: Accepted) {
             }
         };
         match exchange::run(&mut conn, head).await {
+            Next::Request if !has_room(&conn).await => return conn.stream.reset_on_close(),
             Next::Request => conn.machine.next_request(now_ms()),
             Next::Close => return linger::close(conn).await,
             Next::Cut => return conn.stream.reset_on_close(),
             Next::Session(session) => return relay::start(conn, *session),
         }
     }
+}
+
+/// A client that asks on and on without reading its answers is heard again once it has read some; false if it does not.
+async fn has_room(conn: &ClientConn) -> bool {
+    let view = conn.local.view();
+    let (limits, timeouts) = (&view.model().limits, &view.model().timeouts);
+    if conn.stream.unsent() <= limits.high_water_bytes as usize {
+        return true;
+    }
+    linger::sent_below(&conn.stream, &conn.alarm, limits.low_water_bytes, timeouts.write_stall_ms)
+        .await
+        .is_ok()
 }
