@@ -148,3 +148,17 @@ fn upgraded_bytes_survive_until_the_end() {
     origin.kill();
     client.rest();
 }
+
+#[test]
+fn cause_stands_in_the_log_and_not_in_the_answer() {
+    let refusing = harness::ports::Refusing::new();
+    let pinion = Settings::to_url(&format!("http://{}", refusing.addr())).start();
+    let response = pinion.client().get("/");
+    assert_eq!(response.status, 502);
+    let id = response.field("x-request-id").unwrap_or_default().to_owned();
+    assert!(!id.is_empty(), "{:?}", response.fields);
+    wait::until("the request's line in the log says why", || {
+        pinion.log().lines().any(|line| line.contains(&id) && line.contains("refused"))
+    });
+    assert!(!response.text().contains("refused"), "{}", response.text());
+}

@@ -32,7 +32,7 @@ const PRODUCT: &[&str] = &["protocol/src/", "engine/src/", "config-core/src/", "
 const PURE: &[&str] = &["protocol/src/", "config-core/src/"];
 const TESTS: &[&str] = &["tests/"];
 
-const BANS: [Ban; 13] = [
+const BANS: [Ban; 14] = [
     ban(
         PRODUCT,
         ".unwrap()",
@@ -49,6 +49,7 @@ const BANS: [Ban; 13] = [
     ban(DATA_PLANE, "println!(", "count it, or log it with `tracing`"),
     ban_in_tests(TESTS, "thread::sleep", "wait for a condition: harness::wait"),
     ban_in_tests(PRODUCT, "thread::sleep", "wait for a condition with a deadline"),
+    ban_in_tests(TESTS, "#[ignore", "a test that never runs proves nothing: mend it or delete it"),
     ban_in_tests(PRODUCT, "#[ignore", "a test that never runs proves nothing: mend it or delete it"),
 ];
 
@@ -130,6 +131,7 @@ mod tests {
             ("engine/src/a.rs", "unsafe { x() }", 1),
             ("engine/src/io/ring/a.rs", "unsafe { x() }", 0),
             ("tests/it/a.rs", "std::thread::sleep(x);", 1),
+            ("tests/it/a.rs", "#[ignore]\nfn a() {}", 1),
             ("engine/src/a.rs", sleeping_test, 1),
             ("tools/src/a.rs", concat!("// TO", "DO: later"), 1),
             ("tools/src/a.rs", concat!("fn a() { todo", "!() }"), 1),
