@@ -16,8 +16,9 @@ use crate::load::{Aim, Generator, Outcome};
 use crate::measure::others::MachineReading;
 use crate::peers::{Proxy, Setup, free_address};
 
-/// Before each window. Longer than that a closed loop does not change on loopback.
-const WARMUP: Duration = Duration::from_millis(1500);
+/// Bounds of the warm-up before each window. Longer than that a closed loop does not change on loopback.
+const WARMUP_MIN: Duration = Duration::from_millis(600);
+const WARMUP_MAX: Duration = Duration::from_millis(1500);
 /// An open loop runs at this share of the slower peer's peak.
 pub(crate) const LATENCY_LOAD: f64 = 0.7;
 
@@ -127,7 +128,7 @@ impl Bench<'_> {
             target: running.address(),
             process: running.process(),
             forwarded_fields: proxy.forwarded_fields(),
-            warmup: WARMUP,
+            warmup: (self.plan.window / 2).clamp(WARMUP_MIN, WARMUP_MAX),
             window: self.plan.window,
             rate,
         };
