@@ -126,11 +126,6 @@ pub(crate) fn cancel(kind: Kind, key: Key) -> Entry {
         .user_data(user_data(Kind::Cancel, key))
 }
 
-/// Cancels all that the kernel still does with a descriptor.
-pub(crate) fn cancel_all(fd: RawFd, key: Key) -> Entry {
-    opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(fd)).all()).build().user_data(user_data(Kind::Cancel, key))
-}
-
 pub(crate) fn close(fd: RawFd, key: Key) -> Entry {
     opcode::Close::new(Fd(fd)).build().user_data(user_data(Kind::Close, key))
 }

@@ -39,6 +39,8 @@ pub(crate) struct Socket {
     /// Those of them that are cancellations.
     cancels: u8,
     closing: bool,
+    /// It accepts instead of receiving.
+    is_listener: bool,
     /// In the core's list of sockets with something to send.
     dirty: bool,
     /// Waits in the core's list for buffers.
@@ -70,6 +72,7 @@ impl Socket {
             in_flight: 0,
             cancels: 0,
             closing: false,
+            is_listener: false,
             dirty: false,
             starved: false,
             receiving: Receiving::Off,
@@ -396,6 +399,7 @@ impl Core {
         let mut sockets = self.sockets.borrow_mut();
         let Some(socket) = sockets.get_mut(key) else { return };
         if socket.receiving == Receiving::Off && !socket.closing {
+            socket.is_listener = true;
             socket.receiving = Receiving::Armed(Size::Small);
             socket.in_flight += 1;
             self.push(&ops::accept(socket.fd, key));
@@ -451,13 +455,10 @@ impl Core {
             }
             return;
         }
-        // The result counts what was found. An operation that was just then between two tries (a connect to a full
-        // unix backlog always is) is missed, and might never end by itself.
-        let left = i32::from(socket.in_flight);
-        if left > 0 && left > completion.result && socket.cancels == 0 {
-            socket.in_flight += 1;
-            socket.cancels += 1;
-            return self.push(&ops::cancel_all(socket.fd, completion.key));
+        // An operation that was just then between two tries (a connect to a full unix backlog always is) is not found,
+        // and might never end by itself.
+        if completion.result < 0 && socket.in_flight > 0 && socket.cancels == 0 {
+            return self.cancel_in_flight(completion.key, socket);
         }
         self.finish_close(completion.key, &mut sockets);
     }
@@ -473,14 +474,28 @@ impl Core {
         socket.reader = None;
         socket.writer = None;
         let unread = std::mem::take(&mut socket.inbox);
-        if socket.in_flight > 0 {
-            socket.in_flight += 1;
-            socket.cancels += 1;
-            self.push(&ops::cancel_all(socket.fd, key));
-        }
+        self.cancel_in_flight(key, socket);
         self.finish_close(key, &mut sockets);
         drop(sockets);
         drop(unread);
+    }
+
+    /// Cancels each operation by its own name: the kernel finds that at once, while "all of this descriptor" makes it
+    /// look through every operation of the ring.
+    fn cancel_in_flight(&self, key: Key, socket: &mut Socket) {
+        let receive = match socket.receiving {
+            Receiving::Off => None,
+            Receiving::Armed(Size::Large) => Some(Kind::ReceiveLarge),
+            Receiving::Armed(Size::Small) | Receiving::Cancelling if socket.is_listener => Some(Kind::Accept),
+            Receiving::Armed(Size::Small) | Receiving::Cancelling => Some(Kind::Receive),
+        };
+        let send = socket.outbox.as_ref().is_some_and(|outbox| outbox.sending).then_some(Kind::Send);
+        let connect = socket.address.is_some().then_some(Kind::Connect);
+        for kind in [receive, send, connect].into_iter().flatten() {
+            socket.in_flight += 1;
+            socket.cancels += 1;
+            self.push(&ops::cancel(kind, key));
+        }
     }
 
     /// Closes the descriptor and frees the slot, once the kernel holds nothing of it any more.
