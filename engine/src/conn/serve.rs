@@ -1,5 +1,7 @@
 //! The connection loop: one request after the other, until one of them ends it. A pipelined request waits in the
 //! connection's intake until the answer before it is complete, so answers keep the order of requests.
+//!
+//! What few connections do and only once (dialling, lingering) is boxed: the future of every connection stays small.
 
 use std::rc::Rc;
 
@@ -18,17 +20,17 @@ pub(crate) async fn serve(local: Rc<Local>, accepted: Accepted) {
         let head = match read_head::read_head(&mut conn).await {
             Ok(head) => head,
             // The last answer may still be on its way to a slow client, or to one that has said all it had to say.
-            Err(Ended::Silently) if conn.stream.unsent() > 0 => return linger::close(conn).await,
+            Err(Ended::Silently) if conn.stream.unsent() > 0 => return Box::pin(linger::close(conn)).await,
             Err(Ended::Silently) => return,
             Err(Ended::Refused(error)) => {
                 exchange::refuse::refuse_request(&mut conn, error);
-                return linger::close(conn).await;
+                return Box::pin(linger::close(conn)).await;
             }
         };
         match exchange::run(&mut conn, head).await {
             Next::Request if !has_room(&conn).await => return conn.stream.reset_on_close(),
             Next::Request => conn.machine.next_request(now_ms()),
-            Next::Close => return linger::close(conn).await,
+            Next::Close => return Box::pin(linger::close(conn)).await,
             Next::Cut => return conn.stream.reset_on_close(),
             Next::Session(session) => return relay::start(conn, *session),
         }
@@ -45,4 +47,19 @@ async fn has_room(conn: &ClientConn) -> bool {
     linger::sent_below(&conn.stream, &conn.alarm, limits.low_water_bytes, timeouts.write_stall_ms)
         .await
         .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F: Future>(_: fn(Rc<Local>, Accepted) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_keeps_little() {
+        let bytes = future_bytes(serve);
+        assert!(bytes <= 1280, "{bytes} bytes for each connection");
+    }
 }

@@ -19,12 +19,12 @@ use crate::upstream::connect;
 use crate::upstream::lease::BackendConn;
 
 /// Forwards a request until an attempt succeeds or none is left.
-pub(crate) async fn forward(conn: &mut ClientConn, view: &View, mut request: Request) -> Next {
-    let mut replay = Replay::new(&request);
+pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Request) -> Next {
+    let mut replay = Replay::new(request);
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut fresh = false;
     loop {
-        let fault = match attempt(conn, view, &request, &mut replay, fresh).await {
+        let fault = match attempt(conn, view, request, &mut replay, fresh).await {
             Ok(next) => return next,
             Err(failed) => failed,
         };
@@ -86,7 +86,8 @@ async fn attempt(
             local.counters().backend_reuses.add(1);
             lease
         }
-        None => dial(conn, view, request).await?,
+        // Boxed: a connection that finds its backend's in the pool should not keep room for dialling.
+        None => Box::pin(dial(conn, view, request)).await?,
     };
     let was_pooled = lease.reused;
     let mut transfer = Transfer::begin(conn, view, request, lease, replay);

@@ -35,9 +35,9 @@ pub(crate) async fn run(conn: &mut ClientConn, head: Lease) -> Next {
     let view = conn.local.view();
     conn.local.counters().requests.add(1);
     match request::prepare(conn, &view, &head) {
-        Ok(request) => {
+        Ok(mut request) => {
             drop(head);
-            forward::forward(conn, &view, request).await
+            forward::forward(conn, &view, &mut request).await
         }
         Err(refusal) => refuse::refuse(conn, refusal),
     }
