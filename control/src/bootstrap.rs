@@ -25,8 +25,12 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs a proxy until it is told to stop.
 pub(crate) fn run(sources: &Sources, settings: Settings) -> ExitCode {
+    let small_pages = engine::io::refuse_huge_pages();
     let model = settings.config.model().clone();
     let _log = log::start(&model.logging);
+    if let Err(error) = small_pages {
+        tracing::debug!(%error, "huge pages stay allowed: sessions take more memory");
+    }
     let (sender, events) = mpsc::channel();
     // Before the first socket is open, so that no signal finds nobody.
     if let Err(error) = signals::follow(sender) {

@@ -5,6 +5,7 @@
 //! made to travel: [`Bound`], [`Accepted`] and [`Remote`].
 
 mod listener;
+mod memory;
 mod ring;
 mod stream;
 mod time;
@@ -13,6 +14,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 pub use listener::{Accepted, Bound, TcpListener};
+pub use memory::refuse_huge_pages;
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};
 pub use ring::probe::Features;
 pub use ring::ring::{Options, Remote, Runtime};

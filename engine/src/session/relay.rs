@@ -18,7 +18,7 @@ use protocol::ws::meter::{Boundary, Meter, MeterLimits};
 
 use crate::conn::client::ClientConn;
 use crate::h1::upgrade::Session;
-use crate::io::{Alarm, Lease, Stream, Task, freeze, now_ms, spawn, take_buf};
+use crate::io::{Alarm, Lease, Stream, Task, freeze, now_ms, spawn};
 use crate::local::Local;
 use crate::local::clients::{Closing, Place};
 
@@ -28,6 +28,9 @@ const BUDGET: usize = 16;
 const GRACE_MS: u64 = 2_000;
 /// How long a frame in flight may take to end before the Close that waits behind it is given up.
 const FRAME_GRACE_MS: u64 = 1_000;
+
+/// The longest Close frame: head, mask, and a control frame's payload (RFC 6455 5.5).
+const CLOSE_BYTES_MAX: usize = 2 + 4 + 125;
 
 /// Why a session is closed by us.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -309,7 +312,8 @@ fn say_close(meter: &Meter, to: &Stream, code: u16, text: &str, mask: Option<[u8
     if !at_boundary(meter) || meter.boundary() == Boundary::Closed {
         return;
     }
-    let mut out = take_buf();
+    // Not from the pool: when thousands of sessions are closed at once, each needs a few bytes, not a head's room.
+    let mut out = Vec::with_capacity(CLOSE_BYTES_MAX);
     write_close(&mut out, code, text, mask);
     to.send(freeze(out));
 }
