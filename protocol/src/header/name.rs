@@ -220,7 +220,8 @@ impl Name {
         if difference != 0 {
             return None;
         }
-        KNOWN.get(index).map(|(name, _)| (*name, len))
+        // The folded words are padded with zeros: without the length, `Host` and NULs behind it would be `Host`.
+        KNOWN.get(index).filter(|(_, text)| text.len() == len).map(|(name, _)| (*name, len))
     }
 
     /// The name that this token spells, in any case.
@@ -365,6 +366,18 @@ mod tests {
         }
         assert_eq!(Name::before_colon(b": value and more behind "), None);
         assert_eq!(Name::before_colon(b"no colon in the whole wi"), None);
+    }
+
+    /// A finding of the fuzzer: a known name with NULs behind it was taken for that name.
+    #[test]
+    fn the_quick_way_takes_no_padding_for_a_part_of_a_name() {
+        for (name, text) in KNOWN {
+            for padding in 1..WINDOW.saturating_sub(text.len()) {
+                let line = [text.as_bytes(), &vec![0; padding], b": value and more behind it"].concat();
+                let found = Name::before_colon(line.first_chunk().expect("a long line"));
+                assert_eq!(found, None, "{name:?} and {padding} NULs");
+            }
+        }
     }
 
     #[test]
