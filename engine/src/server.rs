@@ -15,7 +15,7 @@ use config_core::status::{CoreStatus, Status, StatusSource};
 use crate::core::shared::Shared;
 use crate::core::start;
 use crate::error::Error;
-use crate::io::{Bound, Features, Options};
+use crate::io::{Bound, Choice, Features, Options};
 use crate::local;
 use crate::table::compile::Table;
 use crate::table::publish::{Publisher, Tables};
@@ -83,7 +83,6 @@ impl ProxyServer {
             return Ok(());
         }
         let model = self.snapshot.model();
-        refuse_epoll(model)?;
         let processors = processors(&model.server.cores)?;
         let table = Table::compile(Arc::clone(&self.snapshot));
         let table = table.map_err(|error| Error::Configuration(error.to_string()))?;
@@ -222,14 +221,6 @@ fn stop_cores(shared: &Shared, threads: &mut Vec<JoinHandle<()>>) {
     }
 }
 
-fn refuse_epoll(model: &Model) -> Result<(), Error> {
-    if model.server.runtime == Runtime::Epoll {
-        let text = "server.runtime: epoll is not available in this version; allowed: auto, uring";
-        return Err(Error::Configuration(text.to_owned()));
-    }
-    Ok(())
-}
-
 /// The processors to run on, checked against what the process may use.
 fn processors(wanted: &Cores) -> Result<Vec<usize>, Error> {
     let usable: Vec<usize> =
@@ -275,7 +266,13 @@ fn bind(model: &Model, cores: usize) -> Result<(Vec<Vec<Bound>>, Vec<SocketAddr>
 }
 
 fn options(model: &Model) -> Options {
-    Options { busy_poll: Duration::from_micros(model.server.busy_poll_us.into()), ..Options::default() }
+    let driver = match model.server.runtime {
+        Runtime::Auto => Choice::Auto,
+        Runtime::Uring => Choice::Uring,
+        Runtime::Epoll => Choice::Epoll,
+    };
+    let busy_poll = Duration::from_micros(model.server.busy_poll_us.into());
+    Options { busy_poll, driver, ..Options::default() }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! All of them belong to one core (one thread) and find it through a thread-local; none is `Send`, except what is
 //! made to travel: [`Bound`], [`Accepted`] and [`Remote`].
 
+mod driver;
 mod listener;
 mod memory;
 mod ring;
@@ -13,10 +14,10 @@ mod time;
 use std::future::Future;
 use std::marker::PhantomData;
 
+pub use driver::{Choice, Features};
 pub use listener::{Accepted, Bound, TcpListener};
 pub use memory::refuse_huge_pages;
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};
-pub use ring::probe::Features;
 pub use ring::ring::{Options, Remote, Runtime};
 pub use stream::{Stream, TcpOptions, TcpStream, UnixStream};
 pub use time::{Alarm, now_ms, sleep};

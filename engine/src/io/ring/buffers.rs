@@ -164,15 +164,16 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Allocates both groups and registers them with the ring as groups 0 and 1.
-    pub(crate) fn register(
-        submitter: &Submitter<'_>,
+    /// Allocates both groups. With a ring they are registered there as groups 0 and 1, and the kernel takes buffers by
+    /// itself; without, the driver takes them by [`Buffers::take`].
+    pub(crate) fn new(
         small: GroupPlan,
         large: GroupPlan,
+        ring: Option<&Submitter<'_>>,
     ) -> io::Result<Buffers> {
         Ok(Buffers {
-            small: Group::register(submitter, 0, small)?,
-            large: Group::register(submitter, u32::from(small.count), large)?,
+            small: Group::new(0, small, ring)?,
+            large: Group::new(u32::from(small.count), large, ring)?,
             heap: RefCell::new(Heap { slots: Vec::new(), free: Vec::new(), spare: Vec::new() }),
         })
     }
@@ -195,6 +196,22 @@ impl Buffers {
         let start = NonNull::new(copy.as_mut_ptr()).expect("a Vec's pointer is never null");
         let home = self.heap.borrow_mut().adopt(copy);
         drop_home(self, lease, start, home)
+    }
+
+    /// Takes a buffer on offer, for a driver that fills buffers itself: its number, where it is and how long. Follow
+    /// with [`Buffers::filled`] or [`Buffers::give_back`].
+    pub(crate) fn take(&self, size: Size) -> Option<(u16, NonNull<u8>, u32)> {
+        let group = self.group(size);
+        let Offers::Own(offers) = &group.offers else { return None };
+        let id = offers.borrow_mut().pop()?;
+        Some((id, group.buffer(id), group.plan.bytes_each))
+    }
+
+    /// Nothing was put into a buffer that was taken: it is on offer again.
+    pub(crate) fn give_back(&self, size: Size, id: u16) {
+        if let Offers::Own(offers) = &self.group(size).offers {
+            offers.borrow_mut().push(id);
+        }
     }
 
     /// Offers free buffers up to each group's window; the kernel sees them at once.
@@ -271,28 +288,34 @@ fn drop_home(buffers: &Buffers, lease: Lease, start: NonNull<u8>, home: u32) -> 
     copy
 }
 
-/// One group of equal buffers and the ring of offers that the kernel takes them from.
+/// One group of equal buffers and those of them on offer.
 struct Group {
     plan: GroupPlan,
     first_home: u32,
     memory: Region,
-    offers: Region,
+    offers: Offers,
     leases: Box<[Cell<u32>]>,
     free: RefCell<Vec<u16>>,
     offered: Cell<u16>,
     window: Cell<u16>,
-    tail: Cell<u16>,
+}
+
+/// Where the filler of buffers finds those on offer.
+enum Offers {
+    /// The kernel, in a ring that we share with it; the tail that we have published.
+    Kernel { ring: Region, tail: Cell<u16> },
+    /// A driver in our own process.
+    Own(RefCell<Vec<u16>>),
 }
 
 impl Group {
-    fn register(submitter: &Submitter<'_>, first_home: u32, plan: GroupPlan) -> io::Result<Group> {
+    fn new(first_home: u32, plan: GroupPlan, ring: Option<&Submitter<'_>>) -> io::Result<Group> {
         assert!(plan.count.is_power_of_two() && plan.window <= plan.count);
         let memory = Region::new(plan.count as usize * plan.bytes_each as usize)?;
-        let offers = Region::new(plan.count as usize * size_of::<BufRingEntry>())?;
-        let id = u16::from(first_home != 0);
-        // SAFETY: `offers` is page-aligned, zeroed, large enough for `count` entries and lives in the same struct as the
-        // ring's core, which closes the ring before its buffers are freed (or leaks them, see `Core::shut`).
-        unsafe { submitter.register_buf_ring_with_flags(offers.start.as_ptr() as u64, plan.count, id, 0)? };
+        let offers = match ring {
+            Some(submitter) => Offers::register(submitter, u16::from(first_home != 0), plan.count)?,
+            None => Offers::Own(RefCell::new(Vec::with_capacity(plan.count as usize))),
+        };
         Ok(Group {
             plan,
             first_home,
@@ -302,7 +325,6 @@ impl Group {
             free: RefCell::new((0..plan.count).rev().collect()),
             offered: Cell::new(0),
             window: Cell::new(plan.window),
-            tail: Cell::new(0),
         })
     }
 
@@ -317,25 +339,27 @@ impl Group {
             return;
         }
         let mut free = self.free.borrow_mut();
-        let entries = self.offers.start.as_ptr().cast::<BufRingEntry>();
-        let before = self.tail.get();
         while self.offered.get() < self.window.get() {
             let Some(id) = free.pop() else { break };
-            let at = (self.tail.get() & (self.plan.count - 1)) as usize;
-            // SAFETY: `at` is below `count`; the kernel reads entries only below the published tail, and this one is not
-            // yet published. Writing addr, len and bid leaves the tail, which overlays entry 0's last field, alone.
-            let entry = unsafe { &mut *entries.add(at) };
-            entry.set_addr(self.buffer(id).as_ptr() as u64);
-            entry.set_len(self.plan.bytes_each);
-            entry.set_bid(id);
-            self.tail.set(self.tail.get().wrapping_add(1));
             self.offered.set(self.offered.get() + 1);
+            match &self.offers {
+                Offers::Own(offers) => offers.borrow_mut().push(id),
+                Offers::Kernel { ring, tail } => self.write_offer(ring, tail, id),
+            }
         }
-        if self.tail.get() != before {
-            // SAFETY: the address of the ring's tail inside our own region; the kernel only reads it.
-            let tail = unsafe { &*BufRingEntry::tail(entries).cast::<AtomicU16>() };
-            tail.store(self.tail.get(), Ordering::Release);
-        }
+        self.offers.publish();
+    }
+
+    /// Writes one entry behind the tail, for the kernel to see with the next [`Offers::publish`].
+    fn write_offer(&self, ring: &Region, tail: &Cell<u16>, id: u16) {
+        let at = (tail.get() & (self.plan.count - 1)) as usize;
+        // SAFETY: `at` is below `count`; the kernel reads entries only below the published tail, and this one is not
+        // yet published. Writing addr, len and bid leaves the tail, which overlays entry 0's last field, alone.
+        let entry = unsafe { &mut *ring.start.as_ptr().cast::<BufRingEntry>().add(at) };
+        entry.set_addr(self.buffer(id).as_ptr() as u64);
+        entry.set_len(self.plan.bytes_each);
+        entry.set_bid(id);
+        tail.set(tail.get().wrapping_add(1));
     }
 
     /// Fewer than a quarter of all buffers are neither leased nor on offer, though the window is fully open.
@@ -346,6 +370,24 @@ impl Group {
 
     fn leased(&self) -> usize {
         self.plan.count as usize - self.free.borrow().len() - self.offered.get() as usize
+    }
+}
+
+impl Offers {
+    fn register(submitter: &Submitter<'_>, group: u16, count: u16) -> io::Result<Offers> {
+        let ring = Region::new(count as usize * size_of::<BufRingEntry>())?;
+        // SAFETY: `ring` is page-aligned, zeroed, large enough for `count` entries and lives in the same struct as the
+        // driver, which is closed before its buffers are freed (or they are leaked, see `Core::shut`).
+        unsafe { submitter.register_buf_ring_with_flags(ring.start.as_ptr() as u64, count, group, 0)? };
+        Ok(Offers::Kernel { ring, tail: Cell::new(0) })
+    }
+
+    fn publish(&self) {
+        let Offers::Kernel { ring, tail } = self else { return };
+        let entries = ring.start.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: the address of the ring's tail inside our own region; the kernel only reads it.
+        let shared = unsafe { &*BufRingEntry::tail(entries).cast::<AtomicU16>() };
+        shared.store(tail.get(), Ordering::Release);
     }
 }
 

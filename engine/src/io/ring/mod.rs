@@ -1,12 +1,11 @@
-//! Our loop on io_uring: one per core, one `io_uring_enter` per turn. Start reading at `ring.rs`.
+//! Our loop: one per core, one submit-and-wait per turn, on whatever driver the core has. Start reading at `ring.rs`.
 
 pub(crate) mod buffers;
 mod executor;
 mod inbox;
 mod mailbox;
-mod ops;
+pub(crate) mod ops;
 mod outbox;
-pub(crate) mod probe;
 #[expect(clippy::module_inception, reason = "the file that holds the ring itself keeps its plain name")]
 pub(crate) mod ring;
 pub(crate) mod slab;

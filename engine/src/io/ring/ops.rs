@@ -1,4 +1,5 @@
-//! The operations that we submit, and the 64 bits of user data by which a completion finds its way back.
+//! The operations that a core submits to its driver, and the 64 bits of user data by which a completion finds its way
+//! back.
 //!
 //! A completion names the kind of operation, the slot of its socket and the slot's generation. A slot is reused only
 //! after every operation on it has completed or been cancelled and confirmed (`socket.rs` counts them), and a reused
@@ -6,11 +7,6 @@
 
 use std::os::fd::RawFd;
 
-use io_uring::squeue::Entry;
-use io_uring::types::{CancelBuilder, Fd};
-use io_uring::{cqueue, opcode};
-
-use super::buffers::Size;
 use super::slab::Key;
 
 const INDEX_BITS: u32 = 28;
@@ -41,8 +37,58 @@ const KINDS: [Kind; 8] = [
     Kind::Mailbox,
 ];
 
-/// A completion, copied out of the ring.
-#[derive(Clone, Copy)]
+/// One operation on one socket. What it points to stays in place until it has completed: all callers keep that in the
+/// socket's slot, which outlives its operations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operation {
+    pub(crate) key: Key,
+    pub(crate) fd: RawFd,
+    pub(crate) action: Action,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Action {
+    /// Receives again and again into small buffers, until cancelled, ended or out of buffers.
+    Receive,
+    /// Receives once into a large buffer.
+    ReceiveLarge {
+        /// Of one buffer.
+        bytes: u32,
+    },
+    /// Sends one piece.
+    Send { start: *const u8, len: u32 },
+    /// Sends several pieces in order.
+    SendGathered { header: *const libc::msghdr },
+    /// Accepts again and again.
+    Accept,
+    /// Connects.
+    Connect { address: *const libc::sockaddr, len: libc::socklen_t },
+    /// Cancels one kind of operation of the socket. Completes with 0, or `-ENOENT` when there is none.
+    Cancel { kind: Kind },
+    /// Closes the descriptor.
+    Close,
+    /// Completes each time somebody writes to the mailbox's eventfd.
+    WatchMailbox,
+}
+
+impl Operation {
+    pub(crate) fn kind(&self) -> Kind {
+        match self.action {
+            Action::Receive => Kind::Receive,
+            Action::ReceiveLarge { .. } => Kind::ReceiveLarge,
+            Action::Send { .. } | Action::SendGathered { .. } => Kind::Send,
+            Action::Accept => Kind::Accept,
+            Action::Connect { .. } => Kind::Connect,
+            Action::Cancel { .. } => Kind::Cancel,
+            Action::Close => Kind::Close,
+            Action::WatchMailbox => Kind::Mailbox,
+        }
+    }
+}
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Completion {
     pub(crate) kind: Kind,
     pub(crate) key: Key,
@@ -54,96 +100,60 @@ pub(crate) struct Completion {
     pub(crate) buffer: Option<u16>,
 }
 
-impl Completion {
-    pub(crate) fn read(entry: &cqueue::Entry) -> Completion {
-        let (kind, key) = decode(entry.user_data());
-        Completion {
-            kind,
-            key,
-            result: entry.result(),
-            more: cqueue::more(entry.flags()),
-            buffer: cqueue::buffer_select(entry.flags()),
-        }
-    }
-}
-
 pub(crate) fn user_data(kind: Kind, key: Key) -> u64 {
     debug_assert!(u64::from(key.index) <= INDEX_MASK);
     (kind as u64) << 60 | u64::from(key.index) << 32 | u64::from(key.generation)
 }
 
-fn decode(word: u64) -> (Kind, Key) {
+pub(crate) fn decode(word: u64) -> (Kind, Key) {
     let kind = KINDS[(word >> 60) as usize & (KINDS.len() - 1)];
     (kind, Key { index: (word >> 32 & INDEX_MASK) as u32, generation: word as u32 })
 }
 
-/// Receives again and again into small buffers, until cancelled, ended or out of buffers.
-pub(crate) fn receive(fd: RawFd, key: Key) -> Entry {
-    opcode::RecvMulti::new(Fd(fd), group(Size::Small)).build().user_data(user_data(Kind::Receive, key))
+/// Receives again and again into small buffers.
+pub(crate) fn receive(fd: RawFd, key: Key) -> Operation {
+    Operation { key, fd, action: Action::Receive }
 }
 
-/// Receives once into a large buffer.
-pub(crate) fn receive_large(fd: RawFd, key: Key, bytes: u32) -> Entry {
-    opcode::Recv::new(Fd(fd), std::ptr::null_mut(), bytes)
-        .buf_group(group(Size::Large))
-        .build()
-        .flags(io_uring::squeue::Flags::BUFFER_SELECT)
-        .user_data(user_data(Kind::ReceiveLarge, key))
+/// Receives once into a large buffer of `bytes`.
+pub(crate) fn receive_large(fd: RawFd, key: Key, bytes: u32) -> Operation {
+    Operation { key, fd, action: Action::ReceiveLarge { bytes } }
 }
 
-/// Sends one piece. The bytes must stay until the completion.
-pub(crate) fn send(fd: RawFd, key: Key, bytes: &[u8]) -> Entry {
-    opcode::Send::new(Fd(fd), bytes.as_ptr(), bytes.len() as u32)
-        .flags(libc::MSG_NOSIGNAL)
-        .build()
-        .user_data(user_data(Kind::Send, key))
+/// Sends one piece.
+pub(crate) fn send(fd: RawFd, key: Key, bytes: &[u8]) -> Operation {
+    Operation { key, fd, action: Action::Send { start: bytes.as_ptr(), len: bytes.len() as u32 } }
 }
 
-/// Sends several pieces in order. Header, vectors and bytes must stay until the completion.
-pub(crate) fn send_gathered(fd: RawFd, key: Key, header: *const libc::msghdr) -> Entry {
-    opcode::SendMsg::new(Fd(fd), header)
-        .flags(libc::MSG_NOSIGNAL as u32)
-        .build()
-        .user_data(user_data(Kind::Send, key))
+/// Sends several pieces in order.
+pub(crate) fn send_gathered(fd: RawFd, key: Key, header: *const libc::msghdr) -> Operation {
+    Operation { key, fd, action: Action::SendGathered { header } }
 }
 
 /// Accepts again and again.
-pub(crate) fn accept(fd: RawFd, key: Key) -> Entry {
-    opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build().user_data(user_data(Kind::Accept, key))
+pub(crate) fn accept(fd: RawFd, key: Key) -> Operation {
+    Operation { key, fd, action: Action::Accept }
 }
 
-/// Connects. The address must stay until the completion.
-pub(crate) fn connect(fd: RawFd, key: Key, address: &socket2::SockAddr) -> Entry {
-    opcode::Connect::new(Fd(fd), address.as_ptr().cast(), address.len())
-        .build()
-        .user_data(user_data(Kind::Connect, key))
+/// Connects.
+pub(crate) fn connect(fd: RawFd, key: Key, address: &socket2::SockAddr) -> Operation {
+    let action = Action::Connect { address: address.as_ptr().cast(), len: address.len() };
+    Operation { key, fd, action }
 }
 
 /// Cancels one kind of operation of a socket.
-pub(crate) fn cancel(kind: Kind, key: Key) -> Entry {
-    opcode::AsyncCancel2::new(CancelBuilder::user_data(user_data(kind, key)))
-        .build()
-        .user_data(user_data(Kind::Cancel, key))
+pub(crate) fn cancel(fd: RawFd, kind: Kind, key: Key) -> Operation {
+    Operation { key, fd, action: Action::Cancel { kind } }
 }
 
-pub(crate) fn close(fd: RawFd, key: Key) -> Entry {
-    opcode::Close::new(Fd(fd)).build().user_data(user_data(Kind::Close, key))
+/// Closes a descriptor.
+pub(crate) fn close(fd: RawFd, key: Key) -> Operation {
+    Operation { key, fd, action: Action::Close }
 }
 
-/// Completes each time somebody writes to the mailbox's eventfd.
-pub(crate) fn watch_mailbox(fd: RawFd) -> Entry {
-    let key = Key { index: 0, generation: 0 };
-    opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32)
-        .multi(true)
-        .build()
-        .user_data(user_data(Kind::Mailbox, key))
-}
-
-fn group(size: Size) -> u16 {
-    match size {
-        Size::Small => 0,
-        Size::Large => 1,
-    }
+/// Watches the mailbox of the core.
+pub(crate) fn watch_mailbox(fd: RawFd) -> Operation {
+    Operation { key: Key { index: 0, generation: 0 }, fd, action: Action::WatchMailbox }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use super::buffers::Lease;
-use super::ops;
+use super::ops::{self, Operation};
 use super::slab::Key;
 
 /// Pieces in one gathered send; more wait for the next.
@@ -39,7 +39,7 @@ impl Outbox {
     }
 
     /// The operation that sends what is queued; the vectors point into leases that stay queued until it completes.
-    pub(crate) fn operation(&mut self, fd: RawFd, key: Key) -> io_uring::squeue::Entry {
+    pub(crate) fn operation(&mut self, fd: RawFd, key: Key) -> Operation {
         if let (Some(only), 1) = (self.queue.front(), self.queue.len()) {
             return ops::send(fd, key, only);
         }

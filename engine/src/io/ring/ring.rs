@@ -16,19 +16,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use io_uring::IoUring;
-use io_uring::squeue::Entry;
-use io_uring::types::{SubmitArgs, Timespec};
-
 use super::buffers::{Buffers, GroupPlan, Size};
 use super::executor::{self, Executor};
 use super::mailbox::{Mailbox, Message};
-use super::ops::{self, Completion, Kind};
+use super::ops::{self, Completion, Kind, Operation};
 use super::outbox::Outbox;
-use super::probe::{self, Features};
 use super::slab::{Key, Slab};
 use super::socket::Socket;
 use super::timer::Wheel;
+use crate::io::driver::{Choice, Driver, Features};
 
 thread_local! {
     static CORE: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
@@ -38,6 +34,7 @@ thread_local! {
 
 /// How long a stopping core waits for the kernel to confirm its cancellations.
 const SHUT_PATIENCE: Duration = Duration::from_secs(2);
+const SHUT_STEP: Duration = Duration::from_millis(10);
 /// Messages taken from the mailbox in one turn.
 const MESSAGES_PER_TURN: usize = 256;
 /// Spare outboxes kept per core.
@@ -54,6 +51,8 @@ pub struct Options {
     pub inbox_low: u32,
     /// Spin this long on the completion queue before sleeping.
     pub busy_poll: Duration,
+    /// What the loop stands on.
+    pub driver: Choice,
 }
 
 impl Default for Options {
@@ -64,6 +63,7 @@ impl Default for Options {
             inbox_high: 64 * 1024,
             inbox_low: 16 * 1024,
             busy_poll: Duration::ZERO,
+            driver: Choice::Auto,
         }
     }
 }
@@ -82,7 +82,7 @@ pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
 
 pub(crate) struct Core {
     /// First, so that the ring is closed before the buffers that it knows are freed.
-    ring: RefCell<IoUring>,
+    driver: Driver,
     pub(crate) options: Options,
     pub(crate) sockets: RefCell<Slab<Socket>>,
     pub(crate) buffers: Buffers,
@@ -93,8 +93,6 @@ pub(crate) struct Core {
     /// Sockets whose receive found no buffer.
     pub(crate) starved: RefCell<Vec<Key>>,
     pub(crate) starvations: Cell<u64>,
-    /// Entries that found the submission queue full.
-    overflow: RefCell<Vec<Entry>>,
     #[expect(clippy::vec_box, reason = "the kernel holds pointers into an outbox: it must not move")]
     outboxes: RefCell<Vec<Box<Outbox>>>,
     mailbox: Arc<Mailbox>,
@@ -110,18 +108,10 @@ impl Core {
         self.now_ms.get()
     }
 
-    /// Queues an entry for the next submission. What it points to must live until its completion; all callers keep that
-    /// in the socket's slot, which outlives its operations.
-    pub(crate) fn push(&self, entry: &Entry) {
-        let mut ring = self.ring.borrow_mut();
-        let mut overflow = self.overflow.borrow_mut();
-        if overflow.is_empty() && try_push(&mut ring, entry) {
-            return;
-        }
-        // Full: submit what is there. If the kernel cannot take it now, the entry waits for the next turn, in order.
-        let _ = ring.submit();
-        overflow.push(entry.clone());
-        drain_overflow(&mut ring, &mut overflow);
+    /// Queues an operation for the next submission.
+    #[inline]
+    pub(crate) fn push(&self, operation: &Operation) {
+        self.driver.push(operation);
     }
 
     pub(crate) fn spare_outbox(&self) -> Box<Outbox> {
@@ -148,7 +138,7 @@ impl Core {
         self.buffers.offer();
         self.feed_starved();
         self.enter()?;
-        self.collect(completions);
+        self.driver.collect(completions);
         for completion in completions.drain(..) {
             self.dispatch(completion);
         }
@@ -171,49 +161,23 @@ impl Core {
 
     /// One submit-and-wait. Sleeps only if no task is ready and no message came in between.
     fn enter(&self) -> io::Result<()> {
-        let mut ring = self.ring.borrow_mut();
-        drain_overflow(&mut ring, &mut self.overflow.borrow_mut());
-        let busy = !self.tasks.idle() || !self.overflow.borrow().is_empty();
+        let busy = !self.tasks.idle() || self.driver.is_congested();
         if busy || !self.mailbox.fall_asleep() {
-            return tolerate(ring.submit());
+            return self.driver.submit(&self.buffers);
         }
-        if !self.options.busy_poll.is_zero() {
-            tolerate(ring.submit())?;
-            if self.spin(&mut ring) {
-                self.mailbox.wake_up();
-                return Ok(());
-            }
-        }
-        let outcome = match self.timers.borrow().next_expiry() {
-            None => ring.submit_and_wait(1),
-            Some(at) => {
-                let wait = Duration::from_millis(at).saturating_sub(self.clock.elapsed());
-                let wait = Timespec::new().sec(wait.as_secs()).nsec(wait.subsec_nanos());
-                ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&wait))
-            }
-        };
+        let outcome = self.sleep();
         self.mailbox.wake_up();
-        tolerate(outcome)
+        outcome
     }
 
-    /// Watches the completion queue for `busy_poll`; true if something came.
-    fn spin(&self, ring: &mut IoUring) -> bool {
-        let until = Instant::now() + self.options.busy_poll;
-        while Instant::now() < until {
-            if ring.submission().taskrun() {
-                let _ = ring.submit();
-            }
-            if !ring.completion().is_empty() {
-                return true;
-            }
-            std::hint::spin_loop();
+    fn sleep(&self) -> io::Result<()> {
+        let spin = self.options.busy_poll;
+        if !spin.is_zero() && self.driver.spin(&self.buffers, spin)? {
+            return Ok(());
         }
-        false
-    }
-
-    fn collect(&self, completions: &mut Vec<Completion>) {
-        let mut ring = self.ring.borrow_mut();
-        completions.extend(ring.completion().map(|entry| Completion::read(&entry)));
+        let expiry = self.timers.borrow().next_expiry();
+        let wait = expiry.map(|at| Duration::from_millis(at).saturating_sub(self.clock.elapsed()));
+        self.driver.wait(&self.buffers, wait)
     }
 
     fn dispatch(&self, completion: Completion) {
@@ -240,47 +204,14 @@ impl Core {
         let until = Instant::now() + SHUT_PATIENCE;
         let mut completions = Vec::new();
         while self.sockets.borrow().len() > 0 && Instant::now() < until {
-            let wait = Timespec::new().nsec(10_000_000);
-            let mut ring = self.ring.borrow_mut();
-            drain_overflow(&mut ring, &mut self.overflow.borrow_mut());
-            let _ = ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&wait));
-            drop(ring);
-            self.collect(&mut completions);
+            let _ = self.driver.wait(&self.buffers, Some(SHUT_STEP));
+            self.driver.collect(&mut completions);
             for completion in completions.drain(..) {
                 self.dispatch(completion);
             }
         }
-        let _ = self.ring.borrow_mut().submit();
+        let _ = self.driver.submit(&self.buffers);
         self.sockets.borrow().len() == 0 && self.buffers.leased() == 0
-    }
-}
-
-fn try_push(ring: &mut IoUring, entry: &Entry) -> bool {
-    // SAFETY: see `Core::push`: whatever the entry points to stays in place until its completion.
-    unsafe { ring.submission().push(entry) }.is_ok()
-}
-
-fn drain_overflow(ring: &mut IoUring, overflow: &mut Vec<Entry>) {
-    let mut pushed = 0;
-    while pushed < overflow.len() {
-        if !try_push(ring, &overflow[pushed])
-            && (ring.submit().is_err() || !try_push(ring, &overflow[pushed]))
-        {
-            break;
-        }
-        pushed += 1;
-    }
-    overflow.drain(..pushed);
-}
-
-/// A timer that ran out, a signal, or a full completion queue is no failure: the next turn goes on.
-fn tolerate(outcome: io::Result<usize>) -> io::Result<()> {
-    match outcome {
-        Ok(_) => Ok(()),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
-            _ => Err(error),
-        },
     }
 }
 
@@ -305,13 +236,14 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Opens the ring and registers its buffers.
+    /// Opens the driver and gives it its buffers.
     ///
     /// # Errors
-    /// As the kernel refuses: no io_uring, too old, forbidden, out of memory; the text says what to do.
+    /// As the kernel refuses: io_uring missing, too old or forbidden where nothing else is allowed, out of memory; the
+    /// text says what to do.
     pub fn new(options: Options) -> io::Result<Runtime> {
-        let (ring, features) = probe::open()?;
-        let buffers = Buffers::register(&ring.submitter(), options.small, options.large)?;
+        let (driver, features) = Driver::open(options.driver)?;
+        let buffers = driver.buffers(&options)?;
         let mailbox = Mailbox::new()?;
         let number =
             executor::register_core(&mailbox).ok_or_else(|| io::Error::other("more than 256 cores"))?;
@@ -324,8 +256,7 @@ impl Runtime {
             dirty: RefCell::new(Vec::new()),
             starved: RefCell::new(Vec::new()),
             starvations: Cell::new(0),
-            ring: RefCell::new(ring),
-            overflow: RefCell::new(Vec::new()),
+            driver,
             outboxes: RefCell::new(Vec::new()),
             mailbox,
             number,

@@ -236,7 +236,7 @@ impl Core {
             socket.receiving = Receiving::Cancelling;
             socket.in_flight += 1;
             socket.cancels += 1;
-            self.push(&ops::cancel(Kind::Receive, key));
+            self.push(&ops::cancel(socket.fd, Kind::Receive, key));
         }
     }
 
@@ -414,7 +414,7 @@ impl Core {
             socket.receiving = Receiving::Cancelling;
             socket.in_flight += 1;
             socket.cancels += 1;
-            self.push(&ops::cancel(Kind::Accept, key));
+            self.push(&ops::cancel(socket.fd, Kind::Accept, key));
         }
     }
 
@@ -494,7 +494,7 @@ impl Core {
         for kind in [receive, send, connect].into_iter().flatten() {
             socket.in_flight += 1;
             socket.cancels += 1;
-            self.push(&ops::cancel(kind, key));
+            self.push(&ops::cancel(socket.fd, kind, key));
         }
     }
 

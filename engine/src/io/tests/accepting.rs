@@ -6,7 +6,7 @@ use std::net::TcpStream as StdStream;
 use std::os::fd::RawFd;
 
 use super::super::{Remote, Runtime, spawn};
-use super::{Options, alone, bound, descriptors_of_core, finished, listen, on_core, some_turns, until};
+use super::{alone, bound, descriptors_of_core, finished, listen, on_core, options, some_turns, until};
 
 /// Connections that wait in the backlog of a listening socket.
 fn backlog(listener: RawFd) -> u32 {
@@ -65,7 +65,7 @@ fn a_connection_that_one_core_accepted_is_served_by_another() {
     let (hand_over, receive) = std::sync::mpsc::channel::<Remote>();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let other = std::thread::spawn(move || {
-        let mut runtime = Runtime::new(Options::default()).unwrap();
+        let mut runtime = Runtime::new(options()).unwrap();
         hand_over.send(runtime.remote()).unwrap();
         runtime.block_on(until(move || stopped.try_recv().is_ok())).unwrap();
     });

@@ -6,10 +6,10 @@ use std::net::TcpStream as StdStream;
 use super::super::ring::buffers::{GroupPlan, Size};
 use super::super::ring::ring::with_core;
 use super::super::{Lease, TcpStream, gauges, spawn};
-use super::{Options, finished, listen, on_core_with, pair, pattern, read_all, some_turns, until};
+use super::{Options, finished, listen, on_core_with, options, pair, pattern, read_all, some_turns, until};
 
 fn few_small(count: u16, bytes_each: u32, window: u16) -> Options {
-    Options { small: GroupPlan { count, bytes_each, window }, ..Options::default() }
+    Options { small: GroupPlan { count, bytes_each, window }, ..options() }
 }
 
 async fn echo(stream: TcpStream) {
@@ -101,7 +101,7 @@ fn a_core_whose_every_buffer_is_held_receives_again_when_one_comes_back() {
 #[test]
 fn bodies_that_find_no_large_buffer_go_on_in_small_ones() {
     let large = GroupPlan { count: 2, bytes_each: 64 * 1024, window: 2 };
-    on_core_with(Options { large, ..Options::default() }, async {
+    on_core_with(Options { large, ..options() }, async {
         let mut bodies = Vec::new();
         let mut writers = Vec::new();
         for _ in 0..8 {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::super::{Runtime, Task, gauges, now_ms};
-use super::{Options, finished, on_core, until, within_patience};
+use super::{finished, on_core, options, until, within_patience};
 
 thread_local! {
     static RECEIVED: Cell<u32> = const { Cell::new(0) };
@@ -14,7 +14,7 @@ thread_local! {
 
 /// Runs `main`, which gets the core's own remote.
 fn with_remote<F: Future + 'static>(main: impl FnOnce(super::super::Remote) -> F) -> F::Output {
-    let mut runtime = Runtime::new(Options::default()).unwrap();
+    let mut runtime = Runtime::new(options()).unwrap();
     let main = main(runtime.remote());
     runtime.block_on(within_patience(main)).expect("the core outlives its messages")
 }
@@ -101,7 +101,7 @@ fn a_message_that_panics_is_counted_and_the_core_goes_on() {
 #[test]
 fn messages_that_a_stopped_core_never_took_are_dropped() {
     let dropped = Arc::new(AtomicUsize::new(0));
-    let mut runtime = Runtime::new(Options::default()).unwrap();
+    let mut runtime = Runtime::new(options()).unwrap();
     let remote = runtime.remote();
     let (late, count) = (remote.clone(), Arc::clone(&dropped));
     runtime

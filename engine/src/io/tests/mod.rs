@@ -25,14 +25,26 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::ring::ring::with_core;
-use super::{Alarm, Bound, Options, Runtime, TcpListener, TcpOptions, TcpStream, now_ms, sleep, yield_now};
+use super::{
+    Alarm, Bound, Choice, Options, Runtime, TcpListener, TcpOptions, TcpStream, now_ms, sleep, yield_now,
+};
 
 /// A test that takes longer than this hangs; generous, for a machine that does ten other things.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Options of a core on the driver that the environment names, as for the real binary; `cargo x test` runs all of this
+/// once on each.
+fn options() -> Options {
+    let driver = match std::env::var("PINION_SERVER__RUNTIME").as_deref() {
+        Ok("epoll") => Choice::Epoll,
+        _ => Choice::Uring,
+    };
+    Options { driver, ..Options::default() }
+}
+
 /// Runs `main` on a fresh core on this thread.
 fn on_core<F: Future + 'static>(main: F) -> F::Output {
-    on_core_with(Options::default(), main)
+    on_core_with(options(), main)
 }
 
 fn on_core_with<F: Future + 'static>(options: Options, main: F) -> F::Output {

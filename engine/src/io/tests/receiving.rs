@@ -6,11 +6,11 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::super::{Lease, freeze, gauges};
-use super::{Options, finished, on_core, on_core_with, pair, pattern, read_all, some_turns, until};
+use super::{Options, finished, on_core, on_core_with, options, pair, pattern, read_all, some_turns, until};
 
 #[test]
 fn a_slow_reader_gets_everything_in_order_from_a_bounded_inbox() {
-    let options = Options { inbox_high: 32 * 1024, inbox_low: 8 * 1024, ..Options::default() };
+    let options = Options { inbox_high: 32 * 1024, inbox_low: 8 * 1024, ..options() };
     let window_bytes = usize::from(options.small.window) * options.small.bytes_each as usize;
     on_core_with(options, async move {
         let (stream, mut peer) = pair().await;

@@ -5,18 +5,18 @@ use std::io::Read;
 use std::net::TcpStream as StdStream;
 
 use super::super::{Runtime, freeze, gauges, now_ms, spawn};
-use super::{Options, alone, descriptors_of_process, listen, on_core, pair, pattern, some_turns};
+use super::{alone, descriptors_of_process, listen, on_core, options, pair, pattern, some_turns};
 
 #[test]
 fn a_main_task_that_panics_is_an_error() {
-    let mut runtime = Runtime::new(Options::default()).unwrap();
+    let mut runtime = Runtime::new(options()).unwrap();
     runtime.block_on(async { panic!("the main task of a test") }).expect_err("it panicked");
     assert_eq!((gauges().tasks, now_ms()), (0, 0), "the thread is no core any more");
 }
 
 #[test]
 fn a_core_runs_again_after_it_stopped() {
-    let mut runtime = Runtime::new(Options::default()).unwrap();
+    let mut runtime = Runtime::new(options()).unwrap();
     for n in 0..3 {
         let output = runtime.block_on(async move {
             let (stream, peer) = pair().await;

@@ -1,4 +1,4 @@
-//! Finds out at start what this kernel grants, from the full wish list down, and says so in one line.
+//! Finds out at start what this kernel grants of io_uring, from the full wish list down, and says so in one line.
 
 use std::io;
 
@@ -30,22 +30,34 @@ const LADDER: [Rung; 3] = [
     },
 ];
 
-/// What the kernel granted, for the start line.
+/// What the cores run on, for the start line.
 #[derive(Clone, Debug)]
 pub struct Features {
+    /// `io_uring` or `epoll`.
+    pub driver: &'static str,
     /// As `uname -r` says.
     pub kernel: String,
     /// Set-up flags in use.
     pub used: &'static str,
     /// What was wished for and refused, and what that costs; empty when all was granted.
-    pub missing: &'static str,
+    pub missing: String,
+}
+
+impl Features {
+    /// On epoll, and why not on io_uring.
+    pub(super) fn epoll(why: &str) -> Features {
+        let missing = format!("io_uring: {why}; more CPU per request");
+        Features { driver: "epoll", kernel: kernel_release(), used: "", missing }
+    }
 }
 
 impl std::fmt::Display for Features {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "io_uring (kernel {}; {}", self.kernel, self.used)?;
-        if !self.missing.is_empty() {
-            write!(f, "; without {}", self.missing)?;
+        write!(f, "{} (kernel {}", self.driver, self.kernel)?;
+        for (word, text) in [("", self.used), ("without ", self.missing.as_str())] {
+            if !text.is_empty() {
+                write!(f, "; {word}{text}")?;
+            }
         }
         f.write_str(")")
     }
@@ -56,7 +68,7 @@ impl std::fmt::Display for Features {
 /// # Errors
 /// When io_uring is missing, forbidden (seccomp, `kernel.io_uring_disabled`) or older than kernel 6.0; the text says
 /// which and what to do.
-pub(crate) fn open() -> io::Result<(IoUring, Features)> {
+pub(super) fn open() -> io::Result<(IoUring, Features)> {
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for rung in &LADDER {
         match build(rung) {
@@ -67,7 +79,13 @@ pub(crate) fn open() -> io::Result<(IoUring, Features)> {
                     (true, false) => "SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN",
                     (false, _) => "SINGLE_ISSUER, COOP_TASKRUN",
                 };
-                return Ok((ring, Features { kernel: kernel_release(), used, missing: rung.missing }));
+                let features = Features {
+                    driver: "io_uring",
+                    kernel: kernel_release(),
+                    used,
+                    missing: rung.missing.to_owned(),
+                };
+                return Ok((ring, features));
             }
             Err(error) => refused = error,
         }
