@@ -9,6 +9,7 @@ mod caps;
 mod check;
 mod deadlines;
 mod drain;
+mod drivers;
 mod expect_continue;
 mod forwarded_fields;
 mod harness_itself;

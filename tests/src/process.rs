@@ -2,6 +2,7 @@
 //!
 //! Used by every test through `Settings::start`. Its output is kept and shown when the test fails.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,12 @@ pub struct Output {
 
 /// Runs the binary with `args` until it ends by itself.
 pub fn run(args: &[&str]) -> Output {
-    let mut child = quiet(Command::new(binary()).args(args)).spawn().expect("the binary can be started");
+    run_program(binary().as_os_str(), args)
+}
+
+/// Runs another program the same way.
+pub fn run_program(program: &OsStr, args: &[&str]) -> Output {
+    let mut child = quiet(Command::new(program).args(args)).spawn().expect("the binary can be started");
     let log = Log::default();
     let readers = log.follow(&mut child);
     let status = wait_for_exit(&mut child, wait::PATIENCE, &log);
@@ -84,6 +90,12 @@ impl Pinion {
     pub fn start_in(environment: &[(&str, &str)], args: &[&str], listeners: usize) -> Pinion {
         let mut command = Command::new(binary());
         quiet(&mut command).args(args).envs(environment.iter().copied());
+        Pinion::spawn(command, listeners, PathBuf::new(), Folder::new())
+    }
+
+    /// The same through a program that starts the binary its own way, see [`forbidding_io_uring`].
+    pub fn start_command(mut command: Command, args: &[&str], listeners: usize) -> Pinion {
+        quiet(&mut command).args(args);
         Pinion::spawn(command, listeners, PathBuf::new(), Folder::new())
     }
 
@@ -245,7 +257,20 @@ fn quiet(command: &mut Command) -> &mut Command {
             command.env_remove(name);
         }
     }
+    // The whole suite runs once on each driver: `cargo x test` names it here.
+    if let Ok(runtime) = std::env::var("PINION_TEST_RUNTIME") {
+        command.env("PINION_SERVER__RUNTIME", runtime);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
+}
+
+/// The binary in a process to which the kernel refuses io_uring with `errno`.
+pub fn forbidding_io_uring(errno: i32) -> Command {
+    let own = std::env::current_exe().expect("a running program knows its file");
+    let target = own.parent().and_then(Path::parent).expect("tests live in target/*/deps");
+    let mut command = Command::new(target.join("without_io_uring"));
+    command.arg(errno.to_string()).arg(binary());
+    command
 }
 
 /// The binary, started by a shell that lowers its limit of open files first.

@@ -56,33 +56,35 @@ fn cargo(root: &Path, args: &[&str]) -> bool {
     command::succeeds(command::cargo(root).args(args))
 }
 
-/// All tests of the workspace: with nextest where it is installed (a process per test), else with cargo's own
-/// runner; the tests are the same.
+/// All tests of the workspace, then those that touch the loop once more on the other driver.
 fn tests(root: &Path, sum: &mut Counts) {
     title("tests");
+    run_tests(root, &["--workspace"], None, sum);
+    title("tests on epoll");
+    run_tests(root, &["--package", "engine", "--package", "tests"], Some("epoll"), sum);
+}
+
+/// With nextest where it is installed (a process per test), else with cargo's own runner; the tests are the same.
+fn run_tests(root: &Path, packages: &[&str], runtime: Option<&str>, sum: &mut Counts) {
     let nextest = command::answers(command::cargo(root).args(["nextest", "--version"]));
+    let mut run = command::cargo(root);
+    run.envs(runtime.map(|name| ("PINION_TEST_RUNTIME", name)));
     if nextest {
-        let finished = command::shown(command::cargo(root).args([
+        run.args([
             "nextest",
             "run",
-            "--workspace",
             "--no-fail-fast",
             "--status-level",
             "slow",
             "--final-status-level",
             "fail",
-        ]));
+        ]);
+        let finished = command::shown(run.args(packages));
         sum.add_run(finished.ok, counts::of_nextest(&finished.output));
     } else {
         println!("cargo-nextest is not installed: using cargo's own runner");
-        let finished = command::shown(command::cargo(root).args([
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--no-fail-fast",
-        ]));
+        run.args(["test", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+        let finished = command::shown(run.args(packages));
         sum.add_run(finished.ok, counts::of_libtest(&finished.output));
     }
 }

@@ -32,10 +32,9 @@ use super::{
 /// A test that takes longer than this hangs; generous, for a machine that does ten other things.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Options of a core on the driver that the environment names, as for the real binary; `cargo x test` runs all of this
-/// once on each.
+/// Options of a core on the driver that the environment names: `cargo x test` runs all of this once on each.
 fn options() -> Options {
-    let driver = match std::env::var("PINION_SERVER__RUNTIME").as_deref() {
+    let driver = match std::env::var("PINION_TEST_RUNTIME").as_deref() {
         Ok("epoll") => Choice::Epoll,
         _ => Choice::Uring,
     };
