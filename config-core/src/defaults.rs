@@ -51,6 +51,10 @@ pub const POOL_IDLE_TIMEOUT_MS: u64 = 60_000;
 
 /// Drain at shutdown.
 pub const SHUTDOWN_TIMEOUT_MS: u64 = 30_000;
+/// Clients in the middle of their work ask again within this; a stop is hardly delayed by it.
+pub const SHUTDOWN_IDLE_GRACE_MS: u64 = 2_000;
+/// Successor of a restart: it resolves names and opens rings, which takes well under a second unless a resolver hangs.
+pub const RESTART_TIMEOUT_MS: u64 = 30_000;
 
 /// Other backends to try.
 pub const RETRIES: u64 = 2;

@@ -1,11 +1,9 @@
 //! The accept loop of one listener on one core: admission, and handing over to a less loaded core.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
 
 use crate::conn::serve;
@@ -17,49 +15,63 @@ const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// How long accepting rests when descriptors have run out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts until the core drains. The task is woken for that by `core/start.rs`.
-pub(crate) async fn accept_loop(local: Rc<Local>, listener: TcpListener) {
-    loop {
-        match accept_unless_draining(&local, &listener).await {
-            None => break,
-            Some(Ok(accepted)) => {
-                if !admit(&local, &listener).await {
-                    break;
-                }
+/// Accepts until the core drains, for which `core/start.rs` wakes the task. Those that the kernel had accepted by then
+/// are served too: nobody who was let in is turned away.
+pub(crate) async fn accept_loop(local: Rc<Local>, listener: TcpListener, _accepting: Accepting) {
+    while let Some(next) = next(&local, &listener).await {
+        match next {
+            Ok(accepted) => {
+                admit(&local, &listener).await;
                 place(&local, accepted);
             }
-            Some(Err(error)) => rest(&local, &listener, &error).await,
+            Err(error) => rest(&local, &listener, &error).await,
+        }
+    }
+}
+
+/// Counts an acceptor until it has ended. While one lives, any core may still be handed a connection.
+pub(crate) struct Accepting {
+    local: Rc<Local>,
+}
+
+impl Accepting {
+    pub(crate) fn begin(local: &Rc<Local>) -> Accepting {
+        local.shared.accepting.fetch_add(1, Ordering::Relaxed);
+        Accepting { local: Rc::clone(local) }
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        let shared = &self.local.shared;
+        // Released, so that a core that sees zero also sees every connection that was handed to it.
+        if shared.accepting.fetch_sub(1, Ordering::Release) == 1 {
+            shared.broadcast(|| local::with(|local| local.nudge_main()));
         }
     }
 }
 
 /// The next connection; `None` once the core drains and those already accepted have been taken.
-async fn accept_unless_draining(local: &Local, listener: &TcpListener) -> Option<io::Result<Accepted>> {
-    let mut accept = pin!(listener.accept());
-    poll_fn(|ctx| match accept.as_mut().poll(ctx) {
-        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-        Poll::Pending if local.draining.get() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
+async fn next(local: &Local, listener: &TcpListener) -> Option<io::Result<Accepted>> {
+    poll_fn(|_| if local.draining.get() { listener.poll_last() } else { listener.poll_accept().map(Some) })
+        .await
 }
 
-/// Waits for a place under `max_connections`; the backlog waits meanwhile. False when the core drains first.
-async fn admit(local: &Rc<Local>, listener: &TcpListener) -> bool {
+/// Waits for a place under `max_connections`; the backlog waits meanwhile.
+async fn admit(local: &Rc<Local>, listener: &TcpListener) {
     let max = || local.view().model().server.max_connections as usize;
     if local.shared.admit(max()) {
-        return true;
+        return;
     }
     listener.pause();
     local.counters().accept_pauses.add(1);
     tracing::warn!(max_connections = max(), "at max_connections: accepting pauses");
     loop {
         sleep(FULL_PAUSE).await;
-        if local.shared.admit(max()) {
-            return true;
-        }
-        if local.draining.get() {
-            return false;
+        // While the core drains nothing new is accepted: the few that already were cannot grow in number.
+        let max = if local.draining.get() { usize::MAX } else { max() };
+        if local.shared.admit(max) {
+            return;
         }
     }
 }
@@ -77,7 +89,9 @@ async fn rest(local: &Rc<Local>, listener: &TcpListener, error: &io::Error) {
 
 /// Serves an admitted connection here, or on a core that has fewer.
 fn place(local: &Rc<Local>, accepted: Accepted) {
-    let target = local.shared.less_loaded_than(local.index).unwrap_or(local.index);
+    // A core that drains keeps what it accepts: the others are about to end too.
+    let other = if local.draining.get() { None } else { local.shared.less_loaded_than(local.index) };
+    let target = other.unwrap_or(local.index);
     // Counted before it arrives, so that a burst is spread by what is on its way too.
     local.shared.cores[target].connections.fetch_add(1, Ordering::Relaxed);
     if target == local.index {

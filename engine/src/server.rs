@@ -22,6 +22,8 @@ use crate::table::publish::{Publisher, Tables};
 
 /// How long cores may take to end once they were told to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// What is left of a drain when idle connections are closed at the latest.
+const IDLE_CLOSE_TIME: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(2);
 
 /// A data plane: made of a snapshot, started once.
@@ -154,11 +156,16 @@ impl ProxyServer {
     }
 
     /// Stops accepting, lets exchanges finish and sessions close, for at most `timeout`; then stops. Blocks.
+    ///
+    /// Connections without a request stay open for `shutdown.idle_grace_ms` of the running configuration, but not into
+    /// the last second of `timeout`: a request that is on its way then still gets its answer, which says that it is the
+    /// last one.
     pub fn drain(&mut self, timeout: Duration) -> DrainOutcome {
         let Some(mut running) = self.running.take() else {
             return DrainOutcome { clean: true, connections_cut: 0 };
         };
-        running.shared.broadcast(|| local::with(start::begin_drain));
+        let idle_grace = idle_grace(running.shared.tables.load().model(), timeout);
+        running.shared.broadcast(move || local::with(|local| start::begin_drain(local, idle_grace)));
         let until = Instant::now() + timeout;
         while running.threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < until {
             std::thread::park_timeout(POLL);
@@ -180,6 +187,11 @@ impl Drop for ProxyServer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// How long idle connections are kept: closing them takes up to a second too.
+fn idle_grace(model: &Model, timeout: Duration) -> Duration {
+    Duration::from_millis(model.shutdown.idle_grace_ms).min(timeout.saturating_sub(IDLE_CLOSE_TIME))
 }
 
 /// Reads the cores' counters for the control plane.

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use harness::ws::{self, client_frame, close_code, opcode};
-use harness::{Gate, Origin, Settings, wait};
+use harness::{End, Gate, Origin, Settings, wait};
 use rustix::process::Signal;
 
 #[test]
@@ -80,6 +80,51 @@ fn idle_connections_do_not_delay_the_end() {
     );
     for client in &mut idle {
         client.closed();
+    }
+}
+
+#[test]
+fn request_on_its_way_over_an_idle_connection_is_answered() {
+    let origin = Origin::answering("ok");
+    let mut pinion = Settings::to(&origin).start();
+    let mut used = pinion.client();
+    assert_eq!(used.get("/").status, 200);
+    let mut fresh = pinion.client();
+    // So that the second one has been accepted too: what is only in the backlog goes with the listener.
+    assert_eq!(pinion.client().get("/").status, 200);
+    pinion.terminate();
+    wait::until("new clients are refused", || {
+        TcpStream::connect_timeout(&pinion.addr(), wait::PATIENCE).is_err()
+    });
+    for client in [&mut used, &mut fresh] {
+        let response = client.get("/");
+        assert_eq!(response.text(), "ok");
+        assert!(response.says_close(), "the client is told not to come back on this connection");
+        assert_eq!(client.closed(), End::Closed);
+    }
+    assert_eq!(pinion.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn idle_connections_end_in_order_when_their_grace_is_over() {
+    let origin = Origin::answering("ok");
+    for (grace_ms, least) in [(0, Duration::ZERO), (700, Duration::from_millis(650))] {
+        let mut pinion =
+            Settings::to(&origin).set("shutdown", &format!("idle_grace_ms = {grace_ms}")).start();
+        let mut idle: Vec<_> = (0..5).map(|_| pinion.client()).collect();
+        for client in &mut idle {
+            assert_eq!(client.get("/").status, 200);
+        }
+        let begun = Instant::now();
+        pinion.terminate();
+        for client in idle {
+            let mut client = client;
+            assert_eq!(client.closed(), End::Closed, "a FIN, not a reset");
+        }
+        let took = begun.elapsed();
+        assert!(took >= least, "{took:?} of a grace of {grace_ms} ms");
+        assert_eq!(pinion.wait_exit().code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 

@@ -93,7 +93,9 @@ impl Model {
     fn shutdown_table(&self) -> Table {
         let mut table = Table::default();
         put_number(&mut table, "timeout_ms", self.shutdown.timeout_ms);
+        put_number(&mut table, "idle_grace_ms", self.shutdown.idle_grace_ms);
         put_optional(&mut table, "drain_per_second", self.shutdown.drain_per_second);
+        put_number(&mut table, "restart_timeout_ms", self.shutdown.restart_timeout_ms);
         table
     }
 

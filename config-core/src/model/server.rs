@@ -87,6 +87,10 @@ impl Runtime {
 pub struct Shutdown {
     /// How long exchanges and sessions may take to finish once stopping begins.
     pub timeout_ms: u64,
+    /// How long connections without a request stay open once stopping begins, for requests that are on their way.
+    pub idle_grace_ms: u64,
     /// WebSocket sessions to close per second while stopping; `None` closes them all at once.
     pub drain_per_second: Option<u32>,
+    /// How long the process that is to take over may need to get ready.
+    pub restart_timeout_ms: u64,
 }

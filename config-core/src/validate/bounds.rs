@@ -82,6 +82,10 @@ pub(crate) const POOL_SIZE: Bounds =
     Bounds::new(0, 10_000, "each idle connection holds a descriptor here and on the backend, for every core");
 pub(crate) const SHUTDOWN_TIMEOUT_MS: Bounds =
     Bounds::new(0, DAY_MS, "0 stops at once, and nobody waits longer than a day");
+pub(crate) const IDLE_GRACE_MS: Bounds =
+    Bounds::new(0, DAY_MS, "0 closes idle connections at once, and nobody waits longer than a day");
+pub(crate) const RESTART_TIMEOUT_MS: Bounds =
+    Bounds::new(100, DAY_MS, "no process starts in less, and nobody waits longer than a day");
 pub(crate) const DRAIN_PER_SECOND: Bounds =
     Bounds::new(1, 1_000_000, "a pace of zero never ends, and there are no more sessions than this");
 pub(crate) const RETRIES: Bounds =

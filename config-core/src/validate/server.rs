@@ -101,9 +101,21 @@ pub(crate) fn shutdown(mut section: Section<'_>, findings: &mut Findings) -> Shu
             defaults::SHUTDOWN_TIMEOUT_MS,
             findings,
         ),
+        idle_grace_ms: section.number(
+            "idle_grace_ms",
+            bounds::IDLE_GRACE_MS,
+            defaults::SHUTDOWN_IDLE_GRACE_MS,
+            findings,
+        ),
         drain_per_second: section
             .number_or_none("drain_per_second", bounds::DRAIN_PER_SECOND, findings)
             .map(narrow),
+        restart_timeout_ms: section.number(
+            "restart_timeout_ms",
+            bounds::RESTART_TIMEOUT_MS,
+            defaults::RESTART_TIMEOUT_MS,
+            findings,
+        ),
     };
     section.finish(findings);
     shutdown

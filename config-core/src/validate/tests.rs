@@ -50,6 +50,8 @@ fn a_route_alone_is_a_configuration_with_every_default() {
     assert_eq!(model.timeouts.websocket_idle_ms, 60_000);
     assert_eq!(model.pool.max_size, 10);
     assert_eq!(model.shutdown.timeout_ms, 30_000);
+    assert_eq!(model.shutdown.idle_grace_ms, 2_000);
+    assert_eq!(model.shutdown.restart_timeout_ms, 30_000);
     assert_eq!(model.route.retries, 2);
     assert_eq!(model.route.upstream.strategy, Strategy::RoundRobin);
 }
@@ -62,7 +64,7 @@ fn what_is_written_is_what_is_read() {
          [limits]\nhead_bytes_max = \"16KiB\"\nencoded_slash = \"decode\"\nbody_bytes_max = 0\n\
          [logging]\nlevel = \"DEBUG\"\nformat = \"text\"\naccess_log = false\n\
          [admin]\nlisten = \"off\"\n\
-         [shutdown]\ndrain_per_second = 5\n{ROUTE}strategy = \"ROUND_ROBIN\"\nretries = 0\n"
+         [shutdown]\ndrain_per_second = 5\nidle_grace_ms = 0\nrestart_timeout_ms = 100\n{ROUTE}strategy = \"ROUND_ROBIN\"\nretries = 0\n"
     ))
     .expect("valid");
     let model = config.model();
@@ -76,6 +78,7 @@ fn what_is_written_is_what_is_read() {
     assert_eq!(model.limits.body_bytes_max, Some(0));
     assert_eq!((model.logging.level, model.logging.format), (LogLevel::Debug, LogFormat::Text));
     assert_eq!(model.shutdown.drain_per_second, Some(5));
+    assert_eq!((model.shutdown.idle_grace_ms, model.shutdown.restart_timeout_ms), (0, 100));
     assert_eq!(model.route.retries, 0);
 }
 

@@ -22,6 +22,8 @@ pub(crate) async fn serve(local: Rc<Local>, accepted: Accepted) {
             // The last answer may still be on its way to a slow client, or to one that has said all it had to say.
             Err(Ended::Silently) if conn.stream.unsent() > 0 => return Box::pin(linger::close(conn)).await,
             Err(Ended::Silently) => return,
+            // Should a request cross our FIN, its sender sees an orderly end, not a reset.
+            Err(Ended::Drained) => return Box::pin(linger::close(conn)).await,
             Err(Ended::Refused(error)) => {
                 exchange::refuse::refuse_request(&mut conn, error);
                 return Box::pin(linger::close(conn)).await;

@@ -12,6 +12,9 @@ pub(crate) struct Shared {
     pub(crate) cores: Vec<CoreShared>,
     /// Client connections over all cores: touched when one opens or closes, never by a request.
     connections: AtomicUsize,
+    /// Acceptors that have not ended, over all cores. A draining core ends only when there are none: until then
+    /// another one may hand a connection over to it.
+    pub(crate) accepting: AtomicUsize,
 }
 
 /// One core's side of it: written by that core, read by others.
@@ -35,7 +38,12 @@ impl Shared {
     pub(crate) fn new(tables: Tables, processors: &[usize]) -> Arc<Shared> {
         let cores =
             processors.iter().map(|processor| CoreShared { processor: *processor, ..CoreShared::default() });
-        Arc::new(Shared { tables, cores: cores.collect(), connections: AtomicUsize::new(0) })
+        Arc::new(Shared {
+            tables,
+            cores: cores.collect(),
+            connections: AtomicUsize::new(0),
+            accepting: AtomicUsize::new(0),
+        })
     }
 
     /// Has every running core do something between two of its turns.
@@ -62,6 +70,11 @@ impl Shared {
 
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Nobody accepts any more, and what was accepted has been counted for its core.
+    pub(crate) fn has_stopped_accepting(&self) -> bool {
+        self.accepting.load(Ordering::Acquire) == 0
     }
 
     /// The least loaded core, if core `own` has more than its share: over the mean by a quarter.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::tick;
-use crate::acceptor;
+use crate::acceptor::{self, Accepting};
 use crate::error::Error;
 use crate::io::{self, Bound, Features, Options, Runtime, Task, TcpListener};
 use crate::local::Local;
@@ -63,7 +63,8 @@ fn run(shared: Arc<Shared>, index: usize, listeners: Vec<Bound>, options: Option
     let main = async move {
         let local = Local::install(shared, index);
         for bound in listeners {
-            let acceptor = io::spawn(acceptor::accept_loop(Rc::clone(&local), TcpListener::adopt(bound)));
+            let (listener, accepting) = (TcpListener::adopt(bound), Accepting::begin(&local));
+            let acceptor = io::spawn(acceptor::accept_loop(Rc::clone(&local), listener, accepting));
             local.acceptors.borrow_mut().push(acceptor);
         }
         // The acceptors have their first turn before the start is reported.
@@ -91,7 +92,8 @@ async fn serve_until_done(local: &Rc<Local>) {
             return;
         }
         if local.draining.get() {
-            if local.own().connections.load(Ordering::Relaxed) == 0 {
+            // In this order: once nobody accepts, the number of connections only falls.
+            if local.shared.has_stopped_accepting() && local.own().connections.load(Ordering::Relaxed) == 0 {
                 return;
             }
             pace.close_sessions(local);
@@ -136,9 +138,12 @@ impl Pace {
     }
 }
 
-/// Begins to drain the core that this runs on: no more connections, no more requests on idle ones.
-pub(crate) fn begin_drain(local: &Rc<Local>) {
+/// Begins to drain the core that this runs on: no more connections, one more request at most on those that are open, and
+/// none on those that are idle for `idle_grace` from now.
+pub(crate) fn begin_drain(local: &Rc<Local>, idle_grace: Duration) {
     local.draining.set(true);
+    let idle_grace_ms = u64::try_from(idle_grace.as_millis()).unwrap_or(u64::MAX);
+    local.idle_until_ms.set(io::now_ms().saturating_add(idle_grace_ms));
     local.clients.wake_all();
     local.nudge_main();
     for acceptor in local.acceptors.borrow().iter() {

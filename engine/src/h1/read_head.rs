@@ -11,8 +11,10 @@ use crate::io::{Lease, now_ms};
 
 /// Why there will be no more requests.
 pub(crate) enum Ended {
-    /// Nothing is owed to the client: it left, was idle too long, or the core drains.
+    /// Nothing is owed to the client: it left, or was idle too long.
     Silently,
+    /// The core drains, and the client has not used the time that it was given for another request.
+    Drained,
     /// The client is told.
     Refused(RequestError),
 }
@@ -35,10 +37,13 @@ pub(crate) async fn read_head(conn: &mut ClientConn) -> Result<Lease, Ended> {
                 Poll::Pending => break,
             }
         }
-        if conn.intake.is_empty() && conn.local.draining.get() {
-            return Poll::Ready(Err(Ended::Silently));
+        // A connection with part of a head has a request under way; one without anything is idle.
+        let idle_until_ms = if conn.intake.is_empty() { conn.local.idle_until_ms.get() } else { u64::MAX };
+        if idle_until_ms <= now_ms() {
+            return Poll::Ready(Err(Ended::Drained));
         }
-        conn.alarm.set(conn.machine.deadline(limits));
+        let deadline_ms = conn.machine.deadline(limits).unwrap_or(u64::MAX);
+        conn.alarm.set(Some(deadline_ms.min(idle_until_ms)));
         if conn.alarm.poll().is_ready() {
             match conn.machine.on_deadline(now_ms(), limits) {
                 Err(RequestError::IdleTimeout) => return Poll::Ready(Err(Ended::Silently)),

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::task::Poll;
 
 use socket2::{Domain, Socket as Socket2, Type};
@@ -54,6 +54,15 @@ impl Bound {
         socket.bind(&address.into())
     }
 
+    /// A second handle to the same listening socket: it goes on listening, under the same port, when a core has adopted
+    /// one of them and ended.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn try_clone(&self) -> io::Result<Bound> {
+        Ok(Bound { socket: self.socket.try_clone()?, address: self.address })
+    }
+
     /// The address, with the port that was picked.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -86,7 +95,11 @@ impl TcpListener {
         poll_fn(|_| self.poll_accept()).await
     }
 
-    fn poll_accept(&self) -> Poll<io::Result<Accepted>> {
+    /// Ready with the next connection; else registers the current task. See [`TcpListener::accept`].
+    ///
+    /// # Errors
+    /// As for [`TcpListener::accept`].
+    pub fn poll_accept(&self) -> Poll<io::Result<Accepted>> {
         let next = with_core(|core| {
             let current = core.tasks.current();
             let mut sockets = core.sockets.borrow_mut();
@@ -99,12 +112,28 @@ impl TcpListener {
             }
             next
         });
-        match next.flatten() {
-            // SAFETY: the kernel has just handed us this descriptor, and nobody else knows it.
-            Some(Ok(fd)) => Poll::Ready(Ok(Accepted { socket: unsafe { OwnedFd::from_raw_fd(fd) } })),
-            Some(Err(error)) => Poll::Ready(Err(error)),
-            None => Poll::Pending,
-        }
+        next.flatten().map_or(Poll::Pending, |next| Poll::Ready(next.map(Accepted::new)))
+    }
+
+    /// Accepts no more: ready with what the kernel has accepted already, and with `None` once it has confirmed that
+    /// nothing follows; else registers the current task. After `None` the listener can be dropped and nobody is lost:
+    /// who is not accepted by then waits in the backlog, for another owner of the socket if there is one.
+    pub fn poll_last(&self) -> Poll<Option<io::Result<Accepted>>> {
+        let last = with_core(|core| {
+            let mut sockets = core.sockets.borrow_mut();
+            let Some(socket) = sockets.get_mut(self.key) else { return Poll::Ready(None) };
+            socket.reader = core.tasks.current();
+            if let Some(next) = socket.take_accepted() {
+                return Poll::Ready(Some(next));
+            }
+            if !socket.is_accepting() {
+                return Poll::Ready(None);
+            }
+            drop(sockets);
+            core.stop_accept(self.key);
+            Poll::Pending
+        });
+        last.unwrap_or(Poll::Ready(None)).map(|next| next.map(|next| next.map(Accepted::new)))
     }
 
     /// Stops accepting until [`TcpListener::accept`] is called again: new connections wait in the backlog. Those that
@@ -127,6 +156,12 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// Takes what an accept completed with.
+    fn new(fd: RawFd) -> Accepted {
+        // SAFETY: the kernel has handed us this descriptor in a completion, which is taken once; nobody else knows it.
+        Accepted { socket: unsafe { OwnedFd::from_raw_fd(fd) } }
+    }
+
     /// Makes the connection part of the core that this thread is, and starts to receive.
     ///
     /// # Panics

@@ -42,6 +42,8 @@ pub(crate) struct Local {
     pub(crate) response_head: RefCell<ResponseHead>,
     pub(crate) clients: Clients,
     pub(crate) draining: Cell<bool>,
+    /// While the core drains: until when a connection without a request is kept for one that is on its way.
+    pub(crate) idle_until_ms: Cell<u64>,
     /// Stop now: what is left is cut.
     pub(crate) stopping: Cell<bool>,
     /// The accept loops of this core, woken when it drains.
@@ -64,6 +66,7 @@ impl Local {
             response_head: RefCell::new(ResponseHead::new()),
             clients: Clients::default(),
             draining: Cell::new(false),
+            idle_until_ms: Cell::new(u64::MAX),
             stopping: Cell::new(false),
             acceptors: RefCell::new(Vec::new()),
             main: Cell::new(None),

@@ -142,6 +142,11 @@ impl Socket {
         self.accepted.as_mut()?.pop_front()
     }
 
+    /// Of a listener: the kernel may still accept for it.
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.receiving != Receiving::Off
+    }
+
     pub(crate) fn set_address(&mut self, address: socket2::SockAddr) -> &socket2::SockAddr {
         self.address.insert(Box::new(address))
     }
@@ -452,6 +457,12 @@ impl Core {
             if completion.result < 0 && socket.receiving == Receiving::Cancelling {
                 // Nothing was found to cancel: what was armed still is, or its last completion is on its way.
                 socket.receiving = Receiving::Armed(Size::Small);
+                // Whoever waits for the end of an accept asks for it again.
+                if socket.is_listener
+                    && let Some(reader) = socket.reader
+                {
+                    self.tasks.wake(reader);
+                }
             }
             return;
         }

@@ -1,11 +1,12 @@
 //! Listening: connections are accepted when asked for, none is lost by a pause, and running out of descriptors passes.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
 use std::os::fd::RawFd;
 
-use super::super::{Remote, Runtime, spawn};
+use super::super::{Remote, Runtime, TcpListener, spawn};
 use super::{alone, bound, descriptors_of_core, finished, listen, on_core, options, some_turns, until};
 
 /// Connections that wait in the backlog of a listening socket.
@@ -120,6 +121,51 @@ fn connections_accepted_ahead_are_closed_with_the_listener() {
         finished(checks).await;
         drop(taken);
     });
+}
+
+#[test]
+fn the_last_accepts_lose_nobody_while_clients_keep_coming() {
+    for round in 0..20 {
+        let (bound, address) = bound();
+        let heir = bound.try_clone().unwrap();
+        let clients = std::thread::spawn(move || {
+            let mut clients: Vec<StdStream> =
+                (0..100).map(|_| StdStream::connect(address).unwrap()).collect();
+            for client in &mut clients {
+                client.write_all(b"?").unwrap();
+            }
+            clients
+        });
+        let served = on_core(async move {
+            let listener = TcpListener::adopt(bound);
+            let mut served = Vec::new();
+            for _ in 0..1 + round * 4 {
+                served.push(listener.accept().await.unwrap());
+            }
+            while let Some(next) = poll_fn(|_| listener.poll_last()).await {
+                served.push(next.unwrap());
+            }
+            drop(listener);
+            finished(clients).await;
+            let mut count = 0;
+            for accepted in served {
+                let lease = accepted.into_stream().recv().await.unwrap().expect("the client asked");
+                count += lease.len();
+            }
+            count
+        });
+        // The rest waits in the backlog of the same socket, for its other owner.
+        let rest = on_core(async move {
+            let listener = TcpListener::adopt(heir);
+            let mut count = 0;
+            while count + served < 100 {
+                let lease = listener.accept().await.unwrap().into_stream().recv().await.unwrap();
+                count += lease.expect("the client asked").len();
+            }
+            count
+        });
+        assert_eq!(served + rest, 100, "round {round}");
+    }
 }
 
 #[test]
