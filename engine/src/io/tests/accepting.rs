@@ -203,3 +203,21 @@ fn running_out_of_descriptors_is_reported_and_passes() {
         });
     });
 }
+
+#[test]
+fn a_second_handle_listens_on_when_the_core_of_the_first_has_ended() {
+    let (bound, address) = bound();
+    for _ in 0..3 {
+        let handle = bound.try_clone().unwrap();
+        assert_eq!(handle.address(), address);
+        // One connects before there is a core, and waits in the backlog.
+        let early = StdStream::connect(address).unwrap();
+        on_core(async move {
+            let listener = TcpListener::adopt(handle);
+            listener.accept().await.unwrap();
+        });
+        drop(early);
+    }
+    drop(bound);
+    assert!(StdStream::connect(address).is_err(), "with the last handle the port closes");
+}
