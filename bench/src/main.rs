@@ -6,8 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cores;
-mod load;
-mod measure;
+mod machine;
 mod peers;
 mod relay;
 mod report;
@@ -22,8 +21,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use load::work::Work;
-use measure::machine::Machine;
+use load::Work;
+
+use machine::Machine;
 use peers::Proxy;
 use relay::Runtime;
 use report::Comparison;

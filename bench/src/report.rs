@@ -4,12 +4,12 @@
 
 use std::fmt::Write as _;
 
-use crate::load::Outcome;
-use crate::load::work::Work;
-use crate::measure::machine::Machine;
+use crate::machine::Machine;
 use crate::peers::Proxy;
 use crate::targets::{Target, target};
 use crate::turns::Sample;
+use load::Outcome;
+use load::Work;
 
 /// One measured quantity. Lower is better for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What Pinion has to reach, by work and figure: the numbers of the first version and those of the finished
 //! product. The report prints both, so that a figure that meets the first is not taken for the end.
 
-use crate::load::work::Work;
 use crate::report::Figure;
+use load::Work;
 
 /// Upper bounds: a ratio to the better peer, or KiB for an idle session.
 #[derive(Debug, Clone, Copy, PartialEq)]

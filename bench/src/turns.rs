@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::load::work::Work;
-use crate::load::{Aim, Generator, Outcome};
-use crate::measure::others::MachineReading;
 use crate::peers::{Proxy, Setup, free_address};
+use load::Work;
+use load::measure::others::MachineReading;
+use load::{Aim, Generator, Outcome};
 
 /// Bounds of the warm-up before each window. Longer than that a closed loop does not change on loopback.
 const WARMUP_MIN: Duration = Duration::from_millis(600);

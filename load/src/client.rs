@@ -1,54 +1,64 @@
 //! The HTTP clients of the load: one task per connection, closed loop or one connection per request.
 //!
 //! Spawned by [`super::Generator::run`]. A task ends when the tally says stop, or with its first fault: a run
-//! with faults is flagged, so going on would only hide how many clients were left.
+//! with faults is flagged, so going on would only hide how many clients were left. A request costs a task no
+//! allocation and no copy, and an answer that is byte by byte one that was right before costs one comparison.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use monoio::buf::IoBufMut as _;
-use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _};
-use monoio::net::TcpStream;
+use engine::io::{Lease, TcpOptions, TcpStream};
 
 use super::answer::{Fault, check_head, check_piece};
 use super::open::Schedule;
 use super::tally::Tally;
 
-/// Receive buffer of a client of small answers: head and body of 128 bytes, with room for what peers add.
-const SMALL_BUF_BYTES: usize = 2048;
-/// Receive buffer of a client of long bodies.
-const LARGE_BUF_BYTES: usize = 256 * 1024;
+/// Answers with a body longer than this are received in large buffers.
+const BULK_BYTES_MIN: usize = 16 * 1024;
+/// A right answer up to this length is remembered whole.
+const KNOWN_BYTES_MAX: usize = 2048;
 
-/// What a client asks for and expects.
-#[derive(Debug, Clone, Copy)]
+/// What the clients of a run ask for and expect.
 pub(crate) struct Ask {
-    /// The request on the wire. Leaked once per run, so that a send needs no copy.
-    pub(crate) request: &'static [u8],
-    pub(crate) body_len: usize,
+    /// The request on the wire. Leaked once per run, so that a send needs no copy and no count.
+    request: Lease,
+    body_len: usize,
+    /// The last answer that was checked and right, head and body, if it arrived in one piece.
+    known: RefCell<Vec<u8>>,
 }
 
 impl Ask {
     /// A `GET` for a body of `body_len` bytes; `closes` adds `Connection: close`.
-    pub(crate) fn new(body_len: usize, closes: bool) -> Ask {
+    pub(crate) fn new(body_len: usize, closes: bool) -> Rc<Ask> {
         let close = if closes { "Connection: close\r\n" } else { "" };
         let head = format!("GET /b/{body_len} HTTP/1.1\r\nHost: bench.example\r\n");
         let fields = "User-Agent: pinion-bench\r\nAccept: */*\r\n";
         let request = format!("{head}{fields}{close}\r\n").into_bytes();
-        Ask { request: Vec::leak(request), body_len }
+        Rc::new(Ask { request: Lease::from_static(Vec::leak(request)), body_len, known: RefCell::default() })
     }
 
-    /// A receive buffer that suits the answers.
-    pub(crate) fn buf(&self) -> Vec<u8> {
-        Vec::with_capacity(if self.body_len > SMALL_BUF_BYTES { LARGE_BUF_BYTES } else { SMALL_BUF_BYTES })
+    fn is_long(&self) -> bool {
+        self.body_len >= BULK_BYTES_MIN
+    }
+
+    fn knows(&self, answer: &[u8]) -> bool {
+        *self.known.borrow() == answer
+    }
+
+    fn remember(&self, answer: &[u8]) {
+        if answer.len() <= KNOWN_BYTES_MAX {
+            let mut known = self.known.borrow_mut();
+            known.clear();
+            known.extend_from_slice(answer);
+        }
     }
 }
 
 /// Connects with `TCP_NODELAY`.
 pub(crate) async fn connect(target: SocketAddr) -> Result<TcpStream, Fault> {
-    let stream = TcpStream::connect_addr(target).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(TcpStream::connect(target, &TcpOptions::default()).await?)
 }
 
 /// Connects `count` times.
@@ -60,112 +70,112 @@ pub(crate) async fn connect_all(target: SocketAddr, count: usize) -> Result<Vec<
     Ok(streams)
 }
 
+/// The next received bytes; the end of the stream is a fault.
+pub(crate) async fn receive(stream: &TcpStream) -> Result<Lease, Fault> {
+    stream.recv().await?.ok_or(Fault::Closed)
+}
+
 /// Closed loop on one kept connection: the next request leaves when the answer is complete.
-pub(crate) async fn keep_asking(mut stream: TcpStream, ask: Ask, tally: Rc<Tally>) {
+pub(crate) async fn keep_asking(stream: TcpStream, ask: Rc<Ask>, tally: Rc<Tally>) {
     let _guard = tally.client();
-    let mut buf = ask.buf();
     while !tally.is_stopping() {
-        match exchange(&mut stream, ask, buf).await {
-            Ok(back) => buf = back,
-            Err(fault) => return tally.fault(&fault),
+        if let Err(fault) = exchange(&stream, &ask).await {
+            return tally.fault(&fault);
         }
         tally.finish();
     }
 }
 
 /// A new connection for each request; the peer closes it, as it was asked to.
-pub(crate) async fn keep_connecting(target: SocketAddr, ask: Ask, tally: Rc<Tally>) {
+pub(crate) async fn keep_connecting(target: SocketAddr, ask: Rc<Ask>, tally: Rc<Tally>) {
     let _guard = tally.client();
-    let mut buf = ask.buf();
     while !tally.is_stopping() {
-        match exchange_and_close(target, ask, buf).await {
-            Ok(back) => buf = back,
-            Err(fault) => return tally.fault(&fault),
+        if let Err(fault) = exchange_and_close(target, &ask).await {
+            return tally.fault(&fault);
         }
         tally.finish();
     }
 }
 
 /// Open loop on one kept connection: serves the schedule's due requests; latency counts from when each was due.
-pub(crate) async fn keep_schedule(mut stream: TcpStream, ask: Ask, tally: Rc<Tally>, schedule: Rc<Schedule>) {
+pub(crate) async fn keep_schedule(stream: TcpStream, ask: Rc<Ask>, tally: Rc<Tally>, schedule: Rc<Schedule>) {
     let _guard = tally.client();
-    let mut buf = ask.buf();
     while let Some(due) = schedule.next_due().await {
-        match exchange(&mut stream, ask, buf).await {
-            Ok(back) => buf = back,
-            Err(fault) => return tally.fault(&fault),
+        if let Err(fault) = exchange(&stream, &ask).await {
+            return tally.fault(&fault);
         }
         tally.latency(Instant::now().saturating_duration_since(due));
         tally.finish();
     }
 }
 
-/// One request, one whole and right answer. Gives the buffer back.
-pub(crate) async fn exchange(stream: &mut TcpStream, ask: Ask, buf: Vec<u8>) -> Result<Vec<u8>, Fault> {
-    stream.write_all(ask.request).await.0?;
-    let (head_len, mut buf) = read_head(stream, ask.body_len, buf).await?;
-    let mut at = buf.len() - head_len;
-    check_piece(&buf[head_len..], 0, ask.body_len)?;
+/// One request, one whole and right answer.
+async fn exchange(stream: &TcpStream, ask: &Ask) -> Result<(), Fault> {
+    if ask.is_long() {
+        stream.receive_bulk(true);
+    }
+    stream.send(ask.request.clone());
+    let first = receive(stream).await?;
+    if ask.knows(&first) {
+        return Ok(());
+    }
+    check_answer(stream, ask, first).await
+}
+
+/// Checks an answer that begins with `first`, and receives what is missing of it.
+async fn check_answer(stream: &TcpStream, ask: &Ask, first: Lease) -> Result<(), Fault> {
+    let mut at = match check_head(&first, ask.body_len)? {
+        Some(head_len) => {
+            check_piece(&first[head_len..], 0, ask.body_len)?;
+            if first.len() == head_len + ask.body_len {
+                ask.remember(&first);
+            }
+            first.len() - head_len
+        }
+        None => check_split_head(stream, ask.body_len, &first).await?,
+    };
+    drop(first);
     while at < ask.body_len {
-        let (read, back) = stream.read(buf).await;
-        buf = back;
-        if read? == 0 {
-            return Err(Fault::Closed);
-        }
-        check_piece(&buf, at, ask.body_len)?;
-        at += buf.len();
+        stream.receive_bulk(ask.is_long());
+        let piece = receive(stream).await?;
+        check_piece(&piece, at, ask.body_len)?;
+        at += piece.len();
     }
-    Ok(buf)
+    Ok(())
 }
 
-/// Reads until the answer's head is complete and right; the buffer then holds it and what came with it.
-async fn read_head(stream: &mut TcpStream, body_len: usize, buf: Vec<u8>) -> Result<(usize, Vec<u8>), Fault> {
-    let (read, mut buf) = stream.read(buf).await;
-    if read? == 0 {
-        return Err(Fault::Closed);
-    }
+/// Receives and checks the rest of a head of which only `start` is there; gives the bytes of the body that came with
+/// it, checked.
+async fn check_split_head(stream: &TcpStream, body_len: usize, start: &[u8]) -> Result<usize, Fault> {
+    let mut seen = start.to_vec();
     loop {
-        if let Some(head_len) = check_head(&buf, body_len)? {
-            return Ok((head_len, buf));
-        }
-        if buf.len() == buf.capacity() {
-            return Err(Fault::HeadTooLong);
-        }
-        let filled = buf.len();
-        let (read, slice) = stream.read(buf.slice_mut(filled..)).await;
-        buf = slice.into_inner();
-        if read? == 0 {
-            return Err(Fault::Closed);
+        seen.extend_from_slice(&receive(stream).await?);
+        if let Some(head_len) = check_head(&seen, body_len)? {
+            check_piece(&seen[head_len..], 0, body_len)?;
+            return Ok(seen.len() - head_len);
         }
     }
 }
 
-async fn exchange_and_close(target: SocketAddr, ask: Ask, buf: Vec<u8>) -> Result<Vec<u8>, Fault> {
-    let mut stream = connect(target).await?;
-    let buf = exchange(&mut stream, ask, buf).await?;
-    match stream.read(buf).await {
-        (Ok(0), buf) => Ok(buf),
-        (Ok(_), _) => Err(Fault::Body),
-        (Err(error), _) => Err(Fault::Io(error)),
+async fn exchange_and_close(target: SocketAddr, ask: &Ask) -> Result<(), Fault> {
+    let stream = connect(target).await?;
+    exchange(&stream, ask).await?;
+    match stream.recv().await {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(Fault::Body),
+        Err(error) => Err(Fault::Io(error)),
     }
 }
 
 /// Names of the fields that `target` must have added to a request, which are absent from what the origin saw.
 pub(crate) async fn missing_fields(target: SocketAddr, names: &[&'static str]) -> Result<(), Fault> {
     const REQUEST: &[u8] = b"GET /head HTTP/1.1\r\nHost: bench.example\r\n\r\n";
-    let mut stream = connect(target).await?;
-    stream.write_all(REQUEST).await.0?;
+    let stream = connect(target).await?;
+    stream.send(Lease::from_static(REQUEST));
     let mut seen = Vec::new();
-    loop {
-        let (read, piece) = stream.read(Vec::with_capacity(SMALL_BUF_BYTES)).await;
-        if read? == 0 {
-            return Err(Fault::Closed);
-        }
-        seen.extend_from_slice(&piece);
-        // The answer's own head, then the forwarded request's head as its body.
-        if memchr::memmem::find_iter(&seen, b"\r\n\r\n").count() == 2 {
-            break;
-        }
+    // The answer's own head, then the forwarded request's head as its body.
+    while memchr::memmem::find_iter(&seen, b"\r\n\r\n").count() < 2 {
+        seen.extend_from_slice(&receive(&stream).await?);
     }
     let seen = String::from_utf8_lossy(&seen).to_ascii_lowercase();
     let missing: Vec<&str> = names

@@ -84,9 +84,16 @@ fn write_head(opcode: u8, payload_len: usize, mask_bit: u8, out: &mut Vec<u8>) {
     }
 }
 
+/// Eight bytes at a step: the mask begins anew every four.
 fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
-    for (i, byte) in payload.iter_mut().enumerate() {
-        *byte ^= mask[i % 4];
+    let half = u64::from(u32::from_ne_bytes(mask));
+    let word = half << 32 | half;
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for bytes in words {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
     }
 }
 

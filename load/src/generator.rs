@@ -1,217 +1,93 @@
-//! The load: generator and origin in one thread, so that both sides of a test cost the same for every proxy.
+//! The generator: clients and origin in one thread, so that both sides of a test cost the same for every proxy.
 //!
-//! `peers` and `runtimes` call [`Generator::run`] once per turn. Each run builds its own ring, opens its clients,
-//! warms up, and takes CPU time and counters at both ends of the window on the same thread, so that the time
-//! spent belongs to exactly the requests counted. The thread must be pinned (see `crate::cores`) away from the
-//! proxy's core. It is built on monoio, whose safe API gives io_uring: the load has to be about as cheap per
-//! request as the fastest proxy.
-
-pub(crate) mod answer;
-mod client;
-mod frame;
-mod open;
-mod origin;
-mod session;
-mod tally;
-pub(crate) mod work;
+//! `bench` calls [`Generator::run`] once per turn. Each run builds its own ring, opens its clients, warms up, and takes
+//! CPU time and counters at both ends of the window on the same thread, so that the time spent belongs to exactly the
+//! requests counted. The thread must be pinned away from the proxy's core. It runs on the engine's own loop: the load
+//! has to be cheaper per request than the fastest proxy, or it is the load that gets measured.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-use monoio::io::Canceller;
-use monoio::{IoUringDriver, RuntimeBuilder};
+use engine::io::{Bound, Choice, Options, Runtime, TcpListener, TcpOptions, sleep, spawn};
 
-use crate::measure::cpu::CpuReading;
-use crate::measure::memory::pss_kib;
-use crate::measure::others::MachineReading;
-use crate::measure::process::tree;
-use answer::Fault;
-use client::Ask;
-use open::Schedule;
-use origin::Origin;
-use session::Session;
-use tally::Tally;
-use work::Work;
+use super::aim::{Aim, Outcome};
+use super::answer::Fault;
+use super::client::{self, Ask};
+use super::measure::cpu::CpuReading;
+use super::measure::memory::pss_kib;
+use super::measure::others::MachineReading;
+use super::open::Schedule;
+use super::origin::{Answers, Origin};
+use super::session::{self, Session};
+use super::tally::Tally;
+use super::work::Work;
 
-/// Submission entries: room for a send and a receive of every client and every origin connection at once.
-const RING_ENTRIES: u32 = 16384;
+/// Connections that may wait for the origin to accept them.
+const BACKLOG: u32 = 4096;
 /// How long clients may take to finish their last answer, and the proxy to let go of the origin.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 /// Time for a fresh proxy, and for a crowd of new sessions, to come to rest before memory is read.
 const MEMORY_REST: Duration = Duration::from_millis(700);
-/// Above this share of the machine, other work makes a window doubtful.
-const OTHERS_MAX: f64 = 0.08;
 /// Every so many idle sessions one is used again after the reading, to prove that they were alive.
 const IDLE_PROBE_STEP: usize = 40;
 
-/// What one run does.
-#[derive(Debug, Clone)]
-pub(crate) struct Aim {
-    pub(crate) work: Work,
-    /// Where the clients connect: the proxy, or the origin itself.
-    pub(crate) target: SocketAddr,
-    /// The process whose CPU time and memory count, with all that it started; none for the origin itself.
-    pub(crate) process: Option<u32>,
-    /// Fields that the proxy must have added to a request, checked once before the run.
-    pub(crate) forwarded_fields: &'static [&'static str],
-    pub(crate) warmup: Duration,
-    pub(crate) window: Duration,
-    /// Requests per second of an open loop.
-    pub(crate) rate: Option<f64>,
-}
-
-impl Aim {
-    /// All processes of the proxy now. Asked for late, since a worker may start after the socket accepts.
-    fn processes(&self) -> Vec<u32> {
-        self.process.map_or_else(Vec::new, tree)
-    }
-}
-
-/// What one run found.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    pub(crate) requests: u64,
-    pub(crate) seconds: f64,
-    /// On-CPU nanoseconds of this process, generator and origin together.
-    pub(crate) load_ns: u64,
-    /// On-CPU nanoseconds of the proxy in the window; threads that ended in it make the figure doubtful.
-    pub(crate) cpu_ns: u64,
-    pub(crate) threads_lost: usize,
-    pub(crate) faults: u64,
-    pub(crate) first_fault: Option<String>,
-    /// Growth of `Pss` per idle session.
-    pub(crate) session_kib: Option<f64>,
-    pub(crate) latency: Option<Histogram<u64>>,
-    /// Share of the whole machine that other work took in the window.
-    pub(crate) others: f64,
-    /// Requests due but never taken: the rate was too high for this proxy.
-    pub(crate) backlog: usize,
-}
-
-impl Outcome {
-    /// Nothing measured yet.
-    pub(crate) fn empty() -> Outcome {
-        Outcome {
-            requests: 0,
-            seconds: 0.0,
-            load_ns: 0,
-            cpu_ns: 0,
-            threads_lost: 0,
-            faults: 0,
-            first_fault: None,
-            session_kib: None,
-            latency: None,
-            others: 0.0,
-            backlog: 0,
-        }
-    }
-
-    /// The proxy did not even start.
-    pub(crate) fn failed(cause: String) -> Outcome {
-        Outcome { faults: 1, first_fault: Some(cause), ..Outcome::empty() }
-    }
-
-    /// CPU microseconds of the proxy per finished request.
-    pub(crate) fn cpu_us_per_request(&self) -> Option<f64> {
-        (self.requests > 0).then(|| self.cpu_ns as f64 / 1_000.0 / self.requests as f64)
-    }
-
-    /// Finished requests per second.
-    pub(crate) fn rate(&self) -> f64 {
-        if self.seconds > 0.0 { self.requests as f64 / self.seconds } else { 0.0 }
-    }
-
-    /// Share of the window that the proxy's core was busy with it.
-    pub(crate) fn busy(&self) -> f64 {
-        self.share(self.cpu_ns)
-    }
-
-    /// Share of the window that the load's core was busy with the load.
-    pub(crate) fn load_busy(&self) -> f64 {
-        self.share(self.load_ns)
-    }
-
-    /// True if the figures must not be trusted as they stand.
-    pub(crate) fn is_doubtful(&self) -> bool {
-        let did_nothing = self.requests == 0 && self.session_kib.is_none();
-        did_nothing || self.is_disturbed() || self.faults > 0 || self.threads_lost > 0 || self.backlog > 0
-    }
-
-    /// True if other work took so much of the machine that caches and sleeps were not the proxy's own.
-    pub(crate) fn is_disturbed(&self) -> bool {
-        self.others > OTHERS_MAX
-    }
-
-    fn share(&self, ns: u64) -> f64 {
-        if self.seconds > 0.0 { ns as f64 / 1e9 / self.seconds } else { 0.0 }
-    }
-}
-
-/// The origin's listening socket, kept over all runs so that every proxy finds it at the same address.
-pub(crate) struct Generator {
-    listener: std::net::TcpListener,
-    origin: SocketAddr,
+/// The origin's listening socket and its answers, kept over all runs so that every proxy finds it at the same address.
+pub struct Generator {
+    listener: Bound,
+    answers: Answers,
 }
 
 impl Generator {
     /// Binds the origin to a free loopback port.
-    pub(crate) fn bind() -> io::Result<Generator> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        // The standard library listens with a backlog of 128; listening again widens it.
-        rustix::net::listen(&listener, 4096)?;
-        let origin = listener.local_addr()?;
-        Ok(Generator { listener, origin })
+    ///
+    /// # Errors
+    /// As the kernel reports.
+    pub fn bind() -> io::Result<Generator> {
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = Bound::listen(any_port, BACKLOG, &TcpOptions::default())?;
+        Ok(Generator { listener, answers: Answers::default() })
     }
 
     /// Where the origin listens.
-    pub(crate) fn origin(&self) -> SocketAddr {
-        self.origin
+    pub fn origin(&self) -> SocketAddr {
+        self.listener.address()
     }
 
-    /// Runs one piece of work; `end` must end the proxy, so that its origin connections close.
-    pub(crate) fn run(&self, aim: &Aim, end: impl FnOnce()) -> io::Result<Outcome> {
-        // An open loop polls the ring without waiting, which never runs deferred work.
-        let waits = !matches!(aim.work, Work::Latency { .. });
-        let mut ring = io_uring::IoUring::builder();
-        ring.setup_single_issuer().setup_coop_taskrun();
-        if waits {
-            ring.setup_defer_taskrun();
-        }
-        let mut runtime = RuntimeBuilder::<IoUringDriver>::new()
-            .uring_builder(ring)
-            .with_entries(RING_ENTRIES)
-            .enable_timer()
-            .build()?;
-        runtime.block_on(self.run_on_ring(aim, end))
+    /// Runs one piece of work on this thread; `end` must end the proxy, so that its origin connections close.
+    ///
+    /// # Errors
+    /// When the ring does not open or fails. What goes wrong on connections is in the outcome.
+    pub fn run(&self, aim: &Aim, end: impl FnOnce() + 'static) -> io::Result<Outcome> {
+        let listener = self.listener.try_clone()?;
+        let mut options = Options::default();
+        // On epoll the load would be the slower side.
+        options.driver = Choice::Uring;
+        let mut runtime = Runtime::new(options)?;
+        runtime.block_on(run_on_core(aim.clone(), listener, self.answers.clone(), end))
     }
+}
 
-    async fn run_on_ring(&self, aim: &Aim, end: impl FnOnce()) -> io::Result<Outcome> {
-        let origin = Origin::new();
-        let canceller = Canceller::new();
-        let listener = monoio::net::TcpListener::from_std(self.listener.try_clone()?)?;
-        let accepting = monoio::spawn(Rc::clone(&origin).accept_all(listener, canceller.handle()));
-        let tally = Rc::new(Tally::new());
+async fn run_on_core(aim: Aim, listener: Bound, answers: Answers, end: impl FnOnce()) -> Outcome {
+    let origin = Origin::new(answers);
+    spawn(Rc::clone(&origin).accept_all(TcpListener::adopt(listener)));
+    let tally = Rc::new(Tally::new());
 
-        let outcome = match check_forwarding(aim).await {
-            Ok(()) => work_on(aim, &tally).await,
-            Err(fault) => Err(fault),
-        };
-        if let Err(fault) = &outcome {
-            tally.fault(fault);
-        }
-        tally.stop();
-        wait_until(|| tally.clients() == 0).await;
-        end();
-        wait_until(|| origin.open() == 0).await;
-        canceller.cancel();
-        accepting.await;
-
-        let (faults, first_fault) = tally.faults();
-        Ok(Outcome { faults, first_fault, ..outcome.unwrap_or_else(|_| Outcome::empty()) })
+    let outcome = match check_forwarding(&aim).await {
+        Ok(()) => work_on(&aim, &tally).await,
+        Err(fault) => Err(fault),
+    };
+    if let Err(fault) = &outcome {
+        tally.fault(fault);
     }
+    tally.stop();
+    wait_until(|| tally.clients() == 0).await;
+    end();
+    wait_until(|| origin.open() == 0).await;
+
+    let (faults, first_fault) = tally.faults();
+    Outcome { faults, first_fault, ..outcome.unwrap_or_else(|_| Outcome::empty()) }
 }
 
 async fn check_forwarding(aim: &Aim) -> Result<(), Fault> {
@@ -228,13 +104,13 @@ async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
         Work::Http { .. } | Work::Body { .. } => {
             let ask = Ask::new(aim.work.body_len(), false);
             for stream in client::connect_all(aim.target, aim.work.clients()).await? {
-                monoio::spawn(client::keep_asking(stream, ask, Rc::clone(tally)));
+                spawn(client::keep_asking(stream, Rc::clone(&ask), Rc::clone(tally)));
             }
         }
         Work::Connect { at_once } => {
             let ask = Ask::new(aim.work.body_len(), true);
             for _ in 0..at_once {
-                monoio::spawn(client::keep_connecting(aim.target, ask, Rc::clone(tally)));
+                spawn(client::keep_connecting(aim.target, Rc::clone(&ask), Rc::clone(tally)));
             }
         }
         Work::WebSocket { sessions } => {
@@ -244,13 +120,13 @@ async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
                 open.push(Session::open(aim.target, number as u64).await?);
             }
             for session in open {
-                monoio::spawn(session::keep_echoing(session, Rc::clone(tally)));
+                spawn(session::keep_echoing(session, Rc::clone(tally)));
             }
         }
     }
-    monoio::time::sleep(aim.warmup).await;
+    sleep(aim.warmup).await;
     let window = Window::open(aim, tally);
-    monoio::time::sleep(aim.window).await;
+    sleep(aim.window).await;
     Ok(window.close(tally))
 }
 
@@ -294,12 +170,12 @@ async fn keep_rate(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
     let ask = Ask::new(aim.work.body_len(), false);
     let schedule = Rc::new(Schedule::new());
     for stream in client::connect_all(aim.target, aim.work.clients()).await? {
-        monoio::spawn(client::keep_schedule(stream, ask, Rc::clone(tally), Rc::clone(&schedule)));
+        spawn(client::keep_schedule(stream, Rc::clone(&ask), Rc::clone(tally), Rc::clone(&schedule)));
     }
-    dispatch(&schedule, interval, aim.warmup).await;
+    schedule.dispatch(interval, aim.warmup).await;
     tally.count_latency(true);
     let window = Window::open(aim, tally);
-    dispatch(&schedule, interval, aim.window).await;
+    schedule.dispatch(interval, aim.window).await;
     let mut outcome = window.close(tally);
     // What fell due in the window counts, however late it is answered.
     wait_until(|| schedule.backlog() == 0).await;
@@ -311,16 +187,9 @@ async fn keep_rate(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
     Ok(outcome)
 }
 
-/// Runs the dispatcher as a task of its own: the runtime would poll its main future again and again without a
-/// turn for the tasks.
-async fn dispatch(schedule: &Rc<Schedule>, interval: Duration, length: Duration) {
-    let schedule = Rc::clone(schedule);
-    monoio::spawn(async move { schedule.dispatch(interval, length).await }).await;
-}
-
 /// Memory of sessions that have echoed once and then rest.
 async fn rest_idle(aim: &Aim, count: usize) -> Result<Outcome, Fault> {
-    monoio::time::sleep(MEMORY_REST).await;
+    sleep(MEMORY_REST).await;
     let pids = aim.processes();
     let before = pss_kib(&pids);
     let mut sessions = Vec::with_capacity(count);
@@ -329,7 +198,7 @@ async fn rest_idle(aim: &Aim, count: usize) -> Result<Outcome, Fault> {
         session.echo().await?;
         sessions.push(session);
     }
-    monoio::time::sleep(MEMORY_REST).await;
+    sleep(MEMORY_REST).await;
     let after = pss_kib(&pids);
     for session in sessions.iter_mut().step_by(IDLE_PROBE_STEP) {
         session.echo().await?;
@@ -342,7 +211,7 @@ async fn rest_idle(aim: &Aim, count: usize) -> Result<Outcome, Fault> {
 async fn wait_until(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + END_PATIENCE;
     while !condition() && Instant::now() < deadline {
-        monoio::time::sleep(Duration::from_millis(5)).await;
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -351,6 +220,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::thread;
 
+    use super::super::answer::wire;
     use super::*;
 
     fn aim(work: &str, target: SocketAddr) -> Aim {
@@ -408,11 +278,11 @@ mod tests {
 
     #[test]
     fn wrong_answers_are_faults() {
-        let right = answer::wire(128);
+        let right = wire(128);
         let mut wrong_body = right.clone();
         *wrong_body.last_mut().expect("the answer is not empty") ^= 1;
         let doubled = [right.clone(), right.clone()].concat();
-        let other_length = answer::wire(64);
+        let other_length = wire(64);
         let refused = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n".to_vec();
         let generator = Generator::bind().expect("a port is free");
         for (name, answer, is_fault) in [

@@ -2,14 +2,16 @@
 //!
 //! One dispatcher watches the clock; idle client tasks wait for it. When all clients are busy, a due request
 //! waits in the schedule and its latency still counts from when it was due: that is the correction for
-//! coordinated omission. The dispatcher never sleeps (the timers of the runtime tick in milliseconds, far too
-//! coarse for tens of thousands of requests a second), so the load thread keeps its core busy.
+//! coordinated omission. The dispatcher never sleeps (the timers of a core tick in milliseconds, far too coarse for
+//! tens of thousands of requests a second), so the load thread keeps its core busy.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
+
+use engine::io::yield_now;
 
 /// Due requests not yet taken, and client tasks that wait for one.
 pub(crate) struct Schedule {
@@ -69,10 +71,4 @@ impl Schedule {
     pub(crate) fn backlog(&self) -> usize {
         self.due.borrow().len()
     }
-}
-
-/// Gives the other tasks and the ring one turn. A task that wakes itself would go to the front of the runtime's
-/// queue and starve them; one that is woken by another goes to the back.
-async fn yield_now() {
-    monoio::spawn(async {}).await;
 }

@@ -10,28 +10,40 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 
-use monoio::buf::IoBufMut as _;
-use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _, CancelHandle};
-use monoio::net::{TcpListener, TcpStream};
+use engine::io::{Lease, TcpListener, TcpStream, freeze, return_buf, spawn, take_buf};
+use memchr::memmem::Finder;
 
 use super::answer::{decimal, value_of, wire};
 use super::frame::{CLOSE, Frame, write_echo};
 
 /// A request head longer than this closes the connection.
 const HEAD_BYTES_MAX: usize = 4096;
+/// A message that takes more than this with its frame's head closes the connection: the load sends none.
+const MESSAGE_BYTES_MAX: usize = 70_000;
 /// RFC 6455 1.3: appended to the client's key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// Complete answers by body length, leaked once per length, so that a send needs no copy and no count.
+#[derive(Clone, Default)]
+pub(crate) struct Answers(Rc<RefCell<HashMap<usize, &'static [u8]>>>);
+
+impl Answers {
+    fn of(&self, body_len: usize) -> Lease {
+        Lease::from_static(self.0.borrow_mut().entry(body_len).or_insert_with(|| Vec::leak(wire(body_len))))
+    }
+}
+
 /// What the connections of one origin share.
 pub(crate) struct Origin {
-    /// Complete answers by body length. Leaked once per length, so that a send needs no copy.
-    answers: RefCell<HashMap<usize, &'static [u8]>>,
+    answers: Answers,
+    /// Finds what only our own clients and bare relays leave in; a real proxy keeps the connection.
+    closes: Finder<'static>,
     open: Cell<usize>,
 }
 
 impl Origin {
-    pub(crate) fn new() -> Rc<Origin> {
-        Rc::new(Origin { answers: RefCell::default(), open: Cell::new(0) })
+    pub(crate) fn new(answers: Answers) -> Rc<Origin> {
+        Rc::new(Origin { answers, closes: Finder::new(b"\r\nConnection: close\r\n"), open: Cell::new(0) })
     }
 
     /// Connections open now.
@@ -39,52 +51,41 @@ impl Origin {
         self.open.get()
     }
 
-    /// Accepts until `cancel` is pulled.
-    pub(crate) async fn accept_all(self: Rc<Self>, listener: TcpListener, cancel: CancelHandle) {
-        while let Ok((stream, _)) = listener.cancelable_accept(cancel.clone()).await {
+    /// Accepts until the core ends.
+    pub(crate) async fn accept_all(self: Rc<Self>, listener: TcpListener) {
+        while let Ok(accepted) = listener.accept().await {
             let origin = Rc::clone(&self);
-            monoio::spawn(async move {
+            let stream = accepted.into_stream();
+            spawn(async move {
                 origin.open.set(origin.open.get() + 1);
                 // A proxy may close whenever it likes; whether that was right shows at the client.
-                let _ = origin.serve(stream).await;
+                let _ = origin.serve(&stream).await;
                 origin.open.set(origin.open.get() - 1);
             });
         }
     }
 
-    async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let mut buf = Vec::with_capacity(HEAD_BYTES_MAX);
-        let mut last: (usize, &'static [u8]) = (usize::MAX, &[]);
-        loop {
-            let (complete, filled) = read_head(&mut stream, buf).await?;
-            buf = filled;
-            if !complete {
-                return Ok(());
-            }
-            // Only our own clients and bare relays leave this field in; a real proxy keeps the connection.
-            let closes = memchr::memmem::find(&buf, b"\r\nConnection: close\r\n").is_some();
-            match Asked::of(&buf) {
-                Asked::Body(len) if len == last.0 => stream.write_all(last.1).await.0?,
-                Asked::Body(len) => {
-                    last = (len, self.answer(len));
-                    stream.write_all(last.1).await.0?
-                }
-                Asked::Head => stream.write_all(head_as_answer(&buf)).await.0?,
+    async fn serve(&self, stream: &TcpStream) -> io::Result<()> {
+        let mut last: Option<(usize, Lease)> = None;
+        while let Some(head) = Head::receive(stream).await? {
+            let answer = match Asked::of(&head) {
+                Asked::Body(len) => match &last {
+                    Some((last_len, answer)) if *last_len == len => answer.clone(),
+                    _ => last.insert((len, self.answers.of(len))).1.clone(),
+                },
+                Asked::Head => freeze(head_as_answer(&head)),
                 Asked::Echo(accept) => {
-                    stream.write_all(switching(&accept)).await.0?;
+                    stream.send(freeze(switching(&accept)));
                     return echo(stream).await;
                 }
                 Asked::Nothing => return Ok(()),
             };
-            if closes {
-                return Ok(());
+            stream.send(answer);
+            if self.closes.find(&head).is_some() {
+                return stream.sent_below(0).await;
             }
         }
-    }
-
-    fn answer(&self, len: usize) -> &'static [u8] {
-        self.answers.borrow_mut().entry(len).or_insert_with(|| Vec::leak(wire(len)))
+        Ok(())
     }
 }
 
@@ -113,23 +114,43 @@ impl Asked {
     }
 }
 
-/// Reads until the head is complete. The proxies send one request at a time without a body, so a head ends
-/// exactly where the bytes end. Gives `false` when the proxy closed.
-async fn read_head(stream: &mut TcpStream, buf: Vec<u8>) -> io::Result<(bool, Vec<u8>)> {
-    let (read, mut buf) = stream.read(buf).await;
-    let mut filled = read?;
-    while filled != 0 && !buf.ends_with(b"\r\n\r\n") {
-        if filled == buf.capacity() {
-            return Ok((false, buf));
+/// One request head: nearly always the piece that was received.
+enum Head {
+    Whole(Lease),
+    Gathered(Vec<u8>),
+}
+
+impl Head {
+    /// Receives until a head is complete; `None` when the proxy closed. The proxies send one request at a time without
+    /// a body, so a head ends exactly where the bytes end.
+    async fn receive(stream: &TcpStream) -> io::Result<Option<Head>> {
+        let Some(first) = stream.recv().await? else { return Ok(None) };
+        if first.ends_with(b"\r\n\r\n") {
+            return Ok(Some(Head::Whole(first)));
         }
-        let (read, slice) = stream.read(buf.slice_mut(filled..)).await;
-        buf = slice.into_inner();
-        match read? {
-            0 => return Ok((false, buf)),
-            more => filled += more,
+        let mut gathered = first.to_vec();
+        drop(first);
+        while !gathered.ends_with(b"\r\n\r\n") {
+            match stream.recv().await? {
+                Some(piece) if gathered.len() + piece.len() <= HEAD_BYTES_MAX => {
+                    gathered.extend_from_slice(&piece);
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(Head::Gathered(gathered)))
+    }
+}
+
+impl std::ops::Deref for Head {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Head::Whole(lease) => lease,
+            Head::Gathered(bytes) => bytes,
         }
     }
-    Ok((filled != 0, buf))
 }
 
 /// `Sec-WebSocket-Accept` for the key in `head` (RFC 6455 4.2.2), if it is an upgrade at all.
@@ -175,41 +196,51 @@ fn head_as_answer(head: &[u8]) -> Vec<u8> {
 }
 
 /// Echoes messages until the proxy closes or a close frame has been answered.
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
-    let mut buf = Vec::with_capacity(512);
-    let mut out = Vec::with_capacity(512);
-    loop {
-        let filled = buf.len();
-        let (read, slice) = stream.read(buf.slice_mut(filled..)).await;
-        buf = slice.into_inner();
-        if read? == 0 {
-            return Ok(());
-        }
-        let mut at = 0;
-        let mut is_closing = false;
-        out.clear();
-        while let Some(frame) = Frame::read(&buf[at..]) {
-            write_echo(frame, &buf[at..], &mut out);
-            at += frame.wire_len();
-            is_closing |= frame.opcode == CLOSE;
-        }
-        buf.drain(..at);
-        if buf.len() == buf.capacity() {
-            return Ok(()); // A frame larger than any the load sends.
-        }
-        if !out.is_empty() {
-            let (written, sent) = stream.write_all(out).await;
-            written?;
-            out = sent;
+async fn echo(stream: &TcpStream) -> io::Result<()> {
+    // The start of a frame that has not ended; nearly always empty, and then it holds no memory.
+    let mut pending = Vec::new();
+    while let Some(piece) = stream.recv().await? {
+        let mut out = take_buf();
+        let is_closing = if pending.is_empty() {
+            let (used, is_closing) = echo_frames(&piece, &mut out);
+            pending.extend_from_slice(&piece[used..]);
+            is_closing
+        } else {
+            pending.extend_from_slice(&piece);
+            let (used, is_closing) = echo_frames(&pending, &mut out);
+            pending.drain(..used);
+            is_closing
+        };
+        if out.is_empty() {
+            return_buf(out)
+        } else {
+            stream.send(freeze(out))
         }
         if is_closing {
+            return stream.sent_below(0).await;
+        }
+        if pending.len() > MESSAGE_BYTES_MAX {
             return Ok(());
         }
     }
+    Ok(())
+}
+
+/// Writes the echo of every whole frame in `input`; gives how much of it that was, and whether it asked to close.
+fn echo_frames(input: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
+    let mut at = 0;
+    let mut is_closing = false;
+    while let Some(frame) = Frame::read(&input[at..]) {
+        write_echo(frame, &input[at..], out);
+        at += frame.wire_len();
+        is_closing |= frame.opcode == CLOSE;
+    }
+    (at, is_closing)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame::write_masked;
     use super::*;
 
     #[test]
@@ -228,5 +259,23 @@ mod tests {
         let upgrade =
             b"GET /ws HTTP/1.1\r\nupgrade: WebSocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         assert_eq!(Asked::of(upgrade), Asked::Echo("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned()));
+    }
+
+    #[test]
+    fn frames_are_echoed_at_every_split_and_the_rest_is_left() {
+        let mut wire = Vec::new();
+        write_masked(b"one", [1, 2, 3, 4], &mut wire);
+        write_masked(b"two more", [5, 6, 7, 8], &mut wire);
+        let mut whole = Vec::new();
+        assert_eq!(echo_frames(&wire, &mut whole), (wire.len(), false));
+        for cut in 0..wire.len() {
+            let mut out = Vec::new();
+            let (used, _) = echo_frames(&wire[..cut], &mut out);
+            let (rest, _) = echo_frames(&wire[used..], &mut out);
+            assert_eq!(used + rest, wire.len(), "cut at {cut}");
+            assert_eq!(out, whole, "cut at {cut}");
+        }
+        let close = [0x88, 0x80, 0, 0, 0, 0];
+        assert_eq!(echo_frames(&close, &mut Vec::new()), (6, true));
     }
 }

@@ -6,81 +6,72 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use monoio::buf::IoBufMut as _;
-use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _};
-use monoio::net::TcpStream;
+use engine::io::{Lease, TcpStream, freeze, take_buf};
 
-use super::answer::Fault;
-use super::client::connect;
-use super::frame::{BINARY, Frame, write_masked};
+use super::answer::{Fault, HEAD_BYTES_MAX};
+use super::client::{connect, receive};
+use super::frame::{BINARY, write_masked};
 use super::origin::accept_for;
 use super::tally::Tally;
 
 /// Payload of every message.
-pub(crate) const PAYLOAD_BYTES: usize = 64;
+const PAYLOAD_BYTES: usize = 64;
+/// The frame of an echo: two bytes of head, since the server does not mask.
+const ECHO_BYTES: usize = 2 + PAYLOAD_BYTES;
 /// The key of RFC 6455 1.3: every client sends the same one, since no cache is in question.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-const BUF_BYTES: usize = 512;
+const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
 
 /// One open session.
 pub(crate) struct Session {
     stream: TcpStream,
     number: u64,
     message: u64,
-    buf: Vec<u8>,
-    out: Vec<u8>,
 }
 
 impl Session {
     /// Connects and upgrades; `number` tells this session from the others.
     pub(crate) async fn open(target: SocketAddr, number: u64) -> Result<Session, Fault> {
-        let mut stream = connect(target).await?;
+        let stream = connect(target).await?;
         let head = "GET /ws HTTP/1.1\r\nHost: bench.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
         let request = format!("{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n");
-        stream.write_all(request.into_bytes()).await.0?;
-        let mut buf = Vec::with_capacity(BUF_BYTES);
-        while !buf.ends_with(b"\r\n\r\n") {
-            let filled = buf.len();
-            let (read, slice) = stream.read(buf.slice_mut(filled..)).await;
-            buf = slice.into_inner();
-            if read? == 0 || buf.len() == buf.capacity() {
-                return Err(Fault::Closed);
+        stream.send(freeze(request.into_bytes()));
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.extend_from_slice(&receive(&stream).await?);
+            if answer.len() > HEAD_BYTES_MAX {
+                return Err(Fault::HeadTooLong);
             }
         }
-        let head = String::from_utf8_lossy(&buf);
+        let head = String::from_utf8_lossy(&answer);
         if !head.starts_with("HTTP/1.1 101 ") || !head.contains(&accept_for(KEY.as_bytes())) {
             return Err(Fault::Status(head.lines().next().unwrap_or_default().to_owned()));
         }
-        Ok(Session { stream, number, message: 0, buf, out: Vec::with_capacity(BUF_BYTES) })
+        Ok(Session { stream, number, message: 0 })
     }
 
     /// Sends one message and waits for its echo.
     pub(crate) async fn echo(&mut self) -> Result<(), Fault> {
         self.message += 1;
         let payload = payload(self.number, self.message);
-        let mut out = std::mem::take(&mut self.out);
-        out.clear();
-        write_masked(&payload, [0x5a, 0xc3, 0x17, 0x88], &mut out);
-        let (written, out) = self.stream.write_all(out).await;
-        written?;
-        self.out = out;
-        let mut buf = std::mem::take(&mut self.buf);
-        buf.clear();
-        loop {
-            let filled = buf.len();
-            let (read, slice) = self.stream.read(buf.slice_mut(filled..)).await;
-            buf = slice.into_inner();
-            if read? == 0 {
-                return Err(Fault::Closed);
-            }
-            let Some(frame) = Frame::read(&buf) else { continue };
-            let is_ours = frame.opcode == BINARY && frame.mask.is_none() && frame.wire_len() == buf.len();
-            if !is_ours || buf[frame.payload_start..] != payload {
-                return Err(Fault::Echo);
-            }
-            self.buf = buf;
+        let mut out = take_buf();
+        write_masked(&payload, MASK, &mut out);
+        self.stream.send(freeze(out));
+        let first = receive(&self.stream).await?;
+        if is_echo(&first, &payload) {
             return Ok(());
         }
+        self.receive_rest(first, &payload).await
+    }
+
+    /// The echo came in pieces, or is wrong.
+    async fn receive_rest(&self, first: Lease, payload: &[u8; PAYLOAD_BYTES]) -> Result<(), Fault> {
+        let mut seen = first.to_vec();
+        drop(first);
+        while seen.len() < ECHO_BYTES {
+            seen.extend_from_slice(&receive(&self.stream).await?);
+        }
+        if is_echo(&seen, payload) { Ok(()) } else { Err(Fault::Echo) }
     }
 }
 
@@ -93,6 +84,12 @@ pub(crate) async fn keep_echoing(mut session: Session, tally: Rc<Tally>) {
         }
         tally.finish();
     }
+}
+
+/// Exactly the one frame that echoes `payload`.
+fn is_echo(seen: &[u8], payload: &[u8; PAYLOAD_BYTES]) -> bool {
+    const HEAD: [u8; 2] = [0x80 | BINARY, PAYLOAD_BYTES as u8];
+    seen.split_first_chunk().is_some_and(|(head, echoed)| *head == HEAD && echoed == payload)
 }
 
 /// The payload of one message.

@@ -16,24 +16,42 @@ const SMALL_BODY_BYTES: usize = 128;
 
 /// One kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Work {
+pub enum Work {
     /// `http64`: closed loop, kept connections, small answers.
-    Http { connections: usize },
+    Http {
+        /// Connections, each with one request at a time.
+        connections: usize,
+    },
     /// `body64k`, `body1m`: closed loop, kept connections, long answers.
-    Body { bytes: usize },
+    Body {
+        /// Length of each body.
+        bytes: usize,
+    },
     /// `connect`: a new connection for each request.
-    Connect { at_once: usize },
+    Connect {
+        /// Connections open at any time.
+        at_once: usize,
+    },
     /// `ws64`: closed loop of echoes of 64 bytes.
-    WebSocket { sessions: usize },
+    WebSocket {
+        /// Sessions, each with one message at a time.
+        sessions: usize,
+    },
     /// `idle`: memory of sessions that stay open.
-    Idle { sessions: usize },
+    Idle {
+        /// Sessions that rest.
+        sessions: usize,
+    },
     /// `latency`: open loop at a fixed rate.
-    Latency { connections: usize },
+    Latency {
+        /// Connections that due requests may use.
+        connections: usize,
+    },
 }
 
 impl Work {
     /// Body length of the answers asked for; 0 where there are none.
-    pub(crate) fn body_len(self) -> usize {
+    pub fn body_len(self) -> usize {
         match self {
             Work::Http { .. } | Work::Connect { .. } | Work::Latency { .. } => SMALL_BODY_BYTES,
             Work::Body { bytes } => bytes,
@@ -42,7 +60,7 @@ impl Work {
     }
 
     /// Clients at once.
-    pub(crate) fn clients(self) -> usize {
+    pub fn clients(self) -> usize {
         match self {
             Work::Http { connections } | Work::Latency { connections } => connections,
             Work::Body { .. } => BODY_CONNECTIONS,
@@ -52,7 +70,7 @@ impl Work {
     }
 
     /// What the work does, for a reader of a report.
-    pub(crate) fn title(self) -> String {
+    pub fn title(self) -> String {
         match self {
             Work::Http { connections } => format!("keep-alive GET, 128 B, {connections} connections"),
             Work::Body { bytes } => format!("body of {}, {BODY_CONNECTIONS} connections", size_name(bytes)),

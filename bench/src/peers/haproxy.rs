@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 
 use super::Setup;
-use crate::measure::machine::first_line;
+use crate::machine::first_line;
 
 /// Writes the configuration and gives the command line; `-db` keeps it in the foreground, as one process.
 pub(crate) fn command(setup: Setup<'_>) -> io::Result<Vec<String>> {

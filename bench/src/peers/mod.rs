@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
 
-use crate::measure::machine::first_line;
+use crate::machine::first_line;
 use crate::relay::Runtime;
 pub(crate) use running::Running;
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 
 use super::Setup;
-use crate::measure::machine::first_line;
+use crate::machine::first_line;
 
 /// Writes the configuration and gives the command line.
 pub(crate) fn command(setup: Setup<'_>) -> io::Result<Vec<String>> {

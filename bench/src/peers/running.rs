@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cores::PROXY_CORE;
-use crate::measure::process::tree;
+use load::measure::process::tree;
 
 /// How long a proxy may take to accept.
 const START_PATIENCE: Duration = Duration::from_secs(10);

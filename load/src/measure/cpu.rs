@@ -9,22 +9,22 @@ use std::fs;
 
 /// On-CPU nanoseconds by thread at one instant.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct CpuReading {
+pub struct CpuReading {
     by_thread: BTreeMap<(u32, u32), u64>,
 }
 
 /// What happened between two readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CpuSpent {
+pub struct CpuSpent {
     /// Nanoseconds on the CPU, over all threads alive at the end.
-    pub(crate) ns: u64,
+    pub ns: u64,
     /// Threads that ended in between: their last nanoseconds are missing from `ns`.
-    pub(crate) threads_lost: usize,
+    pub threads_lost: usize,
 }
 
 impl CpuReading {
     /// Reads every thread of `pids` now.
-    pub(crate) fn take(pids: &[u32]) -> CpuReading {
+    pub fn take(pids: &[u32]) -> CpuReading {
         let mut by_thread = BTreeMap::new();
         for &pid in pids {
             let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
@@ -42,7 +42,7 @@ impl CpuReading {
     }
 
     /// CPU time from `earlier` to this reading. A thread that is new counts from its birth.
-    pub(crate) fn since(&self, earlier: &CpuReading) -> CpuSpent {
+    pub fn since(&self, earlier: &CpuReading) -> CpuSpent {
         let before = |thread| earlier.by_thread.get(thread).copied().unwrap_or(0);
         let ns = self.by_thread.iter().map(|(thread, now)| now.saturating_sub(before(thread))).sum();
         let threads_lost = earlier.by_thread.keys().filter(|t| !self.by_thread.contains_key(t)).count();

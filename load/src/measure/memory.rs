@@ -5,7 +5,7 @@
 use std::fs;
 
 /// Sum of `Pss` over `pids`, in KiB. A process that has gone counts nothing.
-pub(crate) fn pss_kib(pids: &[u32]) -> u64 {
+pub fn pss_kib(pids: &[u32]) -> u64 {
     pids.iter()
         .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
         .filter_map(|text| pss_in(&text))

@@ -11,7 +11,7 @@ const TICK_NS: u64 = 10_000_000;
 
 /// What all cores together had done at one instant.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct MachineReading {
+pub struct MachineReading {
     busy_ns: u64,
     cores: u64,
     at: Instant,
@@ -19,7 +19,7 @@ pub(crate) struct MachineReading {
 
 impl MachineReading {
     /// Reads the counters now.
-    pub(crate) fn take() -> MachineReading {
+    pub fn take() -> MachineReading {
         let text = fs::read_to_string("/proc/stat").unwrap_or_default();
         let (busy_ns, cores) = busy_in(&text);
         MachineReading { busy_ns, cores, at: Instant::now() }
@@ -27,7 +27,7 @@ impl MachineReading {
 
     /// The share of the whole machine, 0 to 1, that neither we nor the proxy used since `earlier`; `known_ns` is
     /// what those two used.
-    pub(crate) fn others_since(&self, earlier: &MachineReading, known_ns: u64) -> f64 {
+    pub fn others_since(&self, earlier: &MachineReading, known_ns: u64) -> f64 {
         let whole_ns = self.at.duration_since(earlier.at).as_nanos() as f64 * self.cores as f64;
         let others_ns = self.busy_ns.saturating_sub(earlier.busy_ns).saturating_sub(known_ns);
         if whole_ns > 0.0 { (others_ns as f64 / whole_ns).min(1.0) } else { 0.0 }

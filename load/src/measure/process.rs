@@ -6,7 +6,7 @@
 use std::fs;
 
 /// The process `root` and every descendant of it, `root` first.
-pub(crate) fn tree(root: u32) -> Vec<u32> {
+pub fn tree(root: u32) -> Vec<u32> {
     let parents = all_parents();
     let mut found = vec![root];
     let mut next = 0;

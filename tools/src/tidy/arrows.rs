@@ -6,13 +6,14 @@ use super::Finding;
 use super::code::{Source, has_word};
 
 /// Our crates by folder, and the crates of ours that each may name in its manifest.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("protocol", &[]),
     ("config-core", &[]),
     ("engine", &["protocol", "config-core"]),
     ("control", &["config-core", "engine"]),
+    ("load", &["engine"]),
     ("tests", &["protocol", "config-core", "engine", "control"]),
-    ("bench", &["protocol", "config-core", "engine", "control", "tests"]),
+    ("bench", &["protocol", "config-core", "engine", "control", "load", "tests"]),
     ("fuzz", &["protocol", "config-core", "engine"]),
     ("tools", &[]),
 ];
@@ -98,6 +99,7 @@ mod tests {
             ("bench/Cargo.toml", "[target.'cfg(unix)'.dependencies]\nengine.workspace = true\n", 0),
             ("tools/Cargo.toml", "[target.'cfg(unix)'.dependencies]\nengine.workspace = true\n", 1),
             ("Cargo.toml", "[workspace.dependencies]\nengine = { path = \"engine\" }\n", 0),
+            ("load/Cargo.toml", "[dependencies]\nengine.workspace = true\nprotocol.workspace = true\n", 1),
             ("newcrate/Cargo.toml", "", 1),
         ];
         for (path, text, count) in rows {
