@@ -58,7 +58,10 @@ pub(crate) const UNTRUSTED: NameSet = set_of(&[Name::Forwarded, Name::XForwarded
 
 /// Writes our fields for this request.
 pub(crate) fn write(out: &mut Vec<u8>, input: &[u8], head: &RequestHead, forward: &Forward<'_>) {
-    let kept = |name: Name| if forward.trusted { head.fields.value(name, input) } else { None };
+    let kept = |name: Name| {
+        let said = if forward.trusted { head.fields.value(name, input) } else { None };
+        said.filter(|value| !value.is_empty())
+    };
     write_forwarded_for(out, input, head, forward);
     write_field(out, "X-Real-IP", kept(Name::XRealIp).unwrap_or(forward.client_ip.as_bytes()));
     write_field(out, "X-Forwarded-Proto", kept(Name::XForwardedProto).unwrap_or(forward.scheme.as_bytes()));

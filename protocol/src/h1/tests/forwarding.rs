@@ -106,6 +106,17 @@ fn a_trusted_peers_word_is_kept_and_added_to() {
 }
 
 #[test]
+fn a_trusted_peer_that_says_nothing_is_not_taken_at_its_word() {
+    // Found by the fuzzer: an empty field hid the client's address from the origin.
+    let trusted = Forward { trusted: true, ..OURS };
+    for name in ["X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-Id"] {
+        let wire = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}:\r\n\r\n");
+        let expected = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", tail("a"));
+        assert_eq!(forwarded(&wire, &trusted), expected, "{name}");
+    }
+}
+
+#[test]
 fn what_was_matched_is_what_is_forwarded() {
     // Request line, host, path, query, forwarded line.
     let rows = [
