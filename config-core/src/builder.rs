@@ -231,6 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn json_reads_back_whatever_the_url_of_a_backend() {
+        // Found by the fuzzer: these URLs are no ids, and the dump gave them as such.
+        let long = format!("http://a:1/{}", "long/".repeat(50));
+        for url in ["http://[::1]:1", "http://a===:1", "http://a:1/%41", "unix:/run/a b.sock", long.as_str()]
+        {
+            let config = ProxyConfig::builder().target(url).target(url).build().expect("valid");
+            let again = ProxyConfig::from_json(&config.to_json()).unwrap_or_else(|e| panic!("{url}: {e}"));
+            assert_eq!(again.model(), config.model(), "{url}");
+        }
+    }
+
+    #[test]
     fn an_update_is_all_or_nothing() {
         let mut config = ProxyConfig::builder().target("http://a:1").port(80).build().expect("valid");
         config.update(r#"{"server": {"maxConnections": 5}}"#).expect("valid");

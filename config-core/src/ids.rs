@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::header::crc32c;
+
 /// Longest id that a configuration may give, in bytes: it appears in every log line about its thing.
 const ID_BYTES_MAX: usize = 128;
 
@@ -44,7 +46,7 @@ text_id!(
     UpstreamId
 );
 text_id!(
-    /// Id of a backend: given, or its URL.
+    /// Id of a backend: given, or derived from its URL.
     BackendId
 );
 
@@ -52,11 +54,31 @@ text_id!(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
+/// Longest id that is derived as it is: behind it there is room for the number of a repeated thing.
+const DERIVED_BYTES_MAX: usize = 112;
+
+/// Characters of a text that is no id itself which its derived id begins with.
+const DERIVED_CHARS_KEPT: usize = 96;
+
 /// Whether `name` may be written as an id: 1 to [`ID_BYTES_MAX`] visible ASCII characters without quotes, so
 /// that it can stand in a log line, a metric label and a URL segment.
 pub(crate) fn is_valid(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@/#".contains(&byte);
-    !name.is_empty() && name.len() <= ID_BYTES_MAX && name.bytes().all(allowed)
+    !name.is_empty() && name.len() <= ID_BYTES_MAX && name.chars().all(is_allowed)
+}
+
+/// The id of a thing whose operator gave none, from a text that tells it from others: the text itself where that
+/// may be written as an id, or else what may be written of it, and its checksum.
+pub(crate) fn derive(text: &str) -> String {
+    if is_valid(text) && text.len() <= DERIVED_BYTES_MAX {
+        return text.to_owned();
+    }
+    let plain = |letter| if is_allowed(letter) { letter } else { '-' };
+    let beginning: String = text.chars().take(DERIVED_CHARS_KEPT).map(plain).collect();
+    format!("{beginning}#{:08x}", crc32c(text.as_bytes()))
+}
+
+fn is_allowed(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "-_.:@/#[]".contains(letter)
 }
 
 #[cfg(test)]
@@ -72,6 +94,18 @@ mod tests {
         }
         for bad in ["", "a b", "\"", "é", "a\n", too_long.as_str()] {
             assert!(!is_valid(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_derived_id_may_be_written() {
+        assert_eq!(derive("http://a:1/b"), "http://a:1/b");
+        let long = "x".repeat(4 * ID_BYTES_MAX);
+        for text in ["http://a:1/%41", "unix:/run/a b", "http://a===:1", "", "\u{e4}\u{e4}", long.as_str()] {
+            let id = derive(text);
+            assert!(is_valid(&id), "{text}: {id}");
+            assert!(is_valid(&format!("{id}#1000")), "{text}: a repeated one");
+            assert_ne!(id, derive(&format!("{text}!")), "{text}: and another");
         }
     }
 }

@@ -80,7 +80,7 @@ fn given_id(section: &mut Section<'_>, findings: &mut Findings) -> Option<String
     if ids::is_valid(&written.text) {
         return Some(written.text);
     }
-    let allowed = "1 to 128 letters, digits and \"-_.:@/#\"";
+    let allowed = "1 to 128 letters, digits and \"-_.:@/#[]\"";
     findings.refuse(&written.origin, &written.path, format!("found {:?}", written.text), allowed);
     None
 }
@@ -146,17 +146,17 @@ fn backend(mut section: Section<'_>, earlier: &[Backend], findings: &mut Finding
             return None;
         }
         Some(id) => id,
-        None => derived_id(&backend.url, taken),
+        None => derived_id(backend.id.as_str(), taken),
     };
     Some(Backend { id: ids::BackendId::new(&id), ..backend })
 }
 
-/// The URL, or the URL and a number where it is listed more than once (which gives it a larger share).
-fn derived_id(url: &str, taken: impl Fn(&str) -> bool) -> String {
-    if !taken(url) {
-        return url.to_owned();
+/// The id of the URL, or that and a number where it is listed more than once (which gives it a larger share).
+fn derived_id(of_url: &str, taken: impl Fn(&str) -> bool) -> String {
+    if !taken(of_url) {
+        return of_url.to_owned();
     }
-    let numbered = (2..).map(|number| format!("{url}#{number}"));
+    let numbered = (2..).map(|number| format!("{of_url}#{number}"));
     numbered.into_iter().find(|id| !taken(id)).expect("there are more numbers than backends")
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use url::{Host, Url};
 
 use super::section::{Findings, Written};
-use crate::ids::BackendId;
+use crate::ids::{self, BackendId};
 use crate::model::{Backend, Location, Scheme};
 
 /// Longest path of a unix socket: `sun_path` of `sockaddr_un` less its final NUL.
@@ -14,7 +14,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const ALLOWED: &str =
     "a URL such as \"http://10.0.0.1:3000\", \"ws://name:8080/path\" or \"unix:/run/app.sock\"";
 
-/// The backend that a URL names, with the URL as its id. Reports what is wrong with it and answers `None`.
+/// The backend that a URL names, with an id derived from the URL. Reports what is wrong with it and answers `None`.
 pub(crate) fn backend(written: &Written, findings: &mut Findings) -> Option<Backend> {
     match parse(written.text.trim()) {
         Ok(backend) => Some(backend),
@@ -59,7 +59,7 @@ fn parse(text: &str) -> Result<Backend, String> {
     let scheme_name = url.scheme();
     let shown_path = if root_path == "/" { "" } else { &root_path };
     let url = format!("{scheme_name}://{location}{shown_path}");
-    Ok(Backend { id: BackendId::new(&url), url, scheme, location, path_prefix, root_path })
+    Ok(Backend { id: BackendId::new(&ids::derive(&url)), url, scheme, location, path_prefix, root_path })
 }
 
 /// The URL as it may stand in a log: whatever is before an `@` may be a password.
@@ -85,7 +85,14 @@ fn unix(path: &str) -> Result<Backend, String> {
     let url = format!("unix:{path}");
     let location = Location::Unix { path: PathBuf::from(path) };
     let (path_prefix, root_path) = (String::new(), "/".to_owned());
-    Ok(Backend { id: BackendId::new(&url), url, scheme: Scheme::Http, location, path_prefix, root_path })
+    Ok(Backend {
+        id: BackendId::new(&ids::derive(&url)),
+        url,
+        scheme: Scheme::Http,
+        location,
+        path_prefix,
+        root_path,
+    })
 }
 
 #[cfg(test)]
