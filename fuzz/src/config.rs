@@ -1,30 +1,91 @@
 //! The configuration file: whatever is written, the operator gets a model or a list of errors.
 
-use config_core::Draft;
+use config_core::{Draft, ProxyConfig};
 
-/// Raw TOML text to validated model.
+/// What separates the file from a JSON update that is laid over it.
+const UPDATE_MARK: &str = "\n====\n";
+
+/// Raw TOML text to validated model; behind a line of `====`, a JSON document that updates it.
 ///
-/// Promises: no panic; the same text gives the same result; every error of a file has its place and a problem;
-/// what was accepted has a header that verifies, and is accepted again with the same settings when its JSON is read back.
+/// Promises: no panic; the same text gives the same result; every refusal has a reason; what was accepted has a header
+/// that verifies, and its JSON is accepted again as an equal model with the same dump and the same registry hash; each
+/// setting of the dump is TOML that says the same; an update takes effect as a whole or changes nothing.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let read = || {
-        let mut draft = Draft::new();
-        draft.add_toml("fuzz.toml", text, &|name| (name != "MISSING").then(|| format!("<{name}>")));
-        draft.validate()
-    };
-    match (read(), read()) {
+    let (file, update) = text.split_once(UPDATE_MARK).unwrap_or((text, ""));
+    match (read(file), read(file)) {
         (Ok(first), Ok(second)) => {
             assert_eq!(first.to_json(), second.to_json());
-            let snapshot = first.snapshot(7);
-            assert!(snapshot.header().verify());
-            assert_eq!(snapshot.epoch(), 7);
-            assert_eq!(snapshot.header().bytes(), second.snapshot(7).header().bytes());
+            published(&first);
+            dumped_as_json(&first);
+            dumped_as_toml(&first);
+            if !update.is_empty() {
+                updated(first, update);
+            }
         }
-        (Err(first), Err(second)) => {
-            assert!(first.count() > 0, "a refusal without a reason");
-            assert_eq!(first.to_string(), second.to_string());
-        }
+        (Err(first), Err(second)) => assert_eq!(first, second),
         _ => panic!("the same text was accepted and refused"),
+    }
+}
+
+fn read(file: &str) -> Result<ProxyConfig, String> {
+    let mut draft = Draft::new();
+    draft.add_toml("fuzz.toml", file, &|name| (name != "MISSING").then(|| format!("<{name}>")));
+    draft.validate().map_err(|errors| {
+        assert!(errors.count() > 0, "a refusal without a reason");
+        errors.to_string()
+    })
+}
+
+fn published(config: &ProxyConfig) {
+    let snapshot = config.snapshot(7);
+    assert!(snapshot.header().verify());
+    assert_eq!(snapshot.epoch(), 7);
+    assert_eq!(snapshot.header().bytes(), config.snapshot(7).header().bytes());
+    let header = config_core::Header::parse(snapshot.header().bytes()).expect("its own bytes");
+    assert_eq!(header.to_bytes(), snapshot.header().bytes());
+}
+
+fn dumped_as_json(config: &ProxyConfig) {
+    let json = config.to_json();
+    let again =
+        ProxyConfig::from_json(&json).unwrap_or_else(|errors| panic!("its own dump: {errors}\n{json}"));
+    assert_eq!(again.model(), config.model(), "{json}");
+    assert_eq!(again.to_json(), json);
+    assert_eq!(again.snapshot(7).header().bytes(), config.snapshot(7).header().bytes());
+    let differences = config_core::diff::diff(config.model(), again.model());
+    assert!(differences.is_empty(), "{json}");
+}
+
+/// The sections of the dump, as a file, over the same routes.
+fn dumped_as_toml(config: &ProxyConfig) {
+    let mut draft = Draft::new();
+    draft.add_json(&config.to_json());
+    let mut file = String::new();
+    for setting in config.effective().iter().filter(|setting| !setting.key.starts_with("route")) {
+        if setting.value != "none" {
+            file += &format!("{} = {}\n", setting.key, setting.value);
+        }
+    }
+    draft.add_toml("dump.toml", &file, &|_| None);
+    let again = draft.validate().unwrap_or_else(|errors| panic!("its own dump: {errors}\n{file}"));
+    assert_eq!(again.model(), config.model(), "{file}");
+}
+
+fn updated(config: ProxyConfig, update: &str) {
+    let mut updated = config.clone();
+    match updated.update(update) {
+        Err(errors) => {
+            assert!(errors.count() > 0, "a refusal without a reason");
+            assert_eq!(updated.model(), config.model(), "all or nothing");
+            assert_eq!(updated.to_json(), config.to_json(), "all or nothing");
+        }
+        Ok(()) => {
+            published(&updated);
+            dumped_as_json(&updated);
+            let once = updated.model().clone();
+            updated.update(update).expect("it was right before");
+            assert_eq!(*updated.model(), once, "an update is settings, not steps");
+        }
     }
 }

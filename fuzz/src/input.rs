@@ -56,3 +56,36 @@ impl<'a> Iterator for Pieces<'a> {
         Some(piece)
     }
 }
+
+/// A wire read as a program: each byte chooses an operation, or an operand of the one before.
+pub(crate) struct Program<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Program<'a> {
+    /// The whole wire of `input`.
+    pub(crate) fn of(input: &Input<'a>) -> Program<'a> {
+        Program { rest: input.wire }
+    }
+
+    /// The next choice, below 256; `None` at the end of the program.
+    pub(crate) fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    /// One of `list`.
+    pub(crate) fn choose<T: Copy>(&mut self, list: &[T]) -> Option<T> {
+        let choice = usize::from(self.next()?);
+        list.get(choice % list.len()).copied()
+    }
+
+    /// The next bytes up to an ESC, or to the end: a text of the fuzzer's own.
+    pub(crate) fn text(&mut self) -> &'a [u8] {
+        let len = self.rest.iter().position(|byte| *byte == 0x1b).unwrap_or(self.rest.len());
+        let (text, rest) = self.rest.split_at(len);
+        self.rest = rest.get(1..).unwrap_or_default();
+        text
+    }
+}

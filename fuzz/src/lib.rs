@@ -5,13 +5,19 @@
 //! operations, not only bytes: where the wire is cut and what the machine is asked for come from the input too.
 #![forbid(unsafe_code)]
 
+mod config;
+mod forwarding;
 mod h1;
+mod handshake;
 mod input;
 mod machines;
-mod text;
+mod target;
 mod ws;
 
+pub use config::config;
+pub use forwarding::forwarding;
 pub use h1::{h1_request, h1_response};
+pub use handshake::ws_handshake;
 pub use machines::{chunked, h1_split};
-pub use text::config;
+pub use target::target;
 pub use ws::ws_frames;

@@ -118,3 +118,18 @@ fn chunked_keeps_its_promises() {
 fn h1_split_keeps_its_promises() {
     replay("h1_split", fuzz::h1_split);
 }
+
+#[test]
+fn target_keeps_its_promises() {
+    replay("target", fuzz::target);
+}
+
+#[test]
+fn forwarding_keeps_its_promises() {
+    replay("forwarding", fuzz::forwarding);
+}
+
+#[test]
+fn ws_handshake_keeps_its_promises() {
+    replay("ws_handshake", fuzz::ws_handshake);
+}
