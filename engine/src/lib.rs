@@ -22,5 +22,7 @@ mod session;
 mod table;
 mod upstream;
 
+pub use core::listen::Sockets;
+
 pub use error::Error;
 pub use server::{DrainOutcome, ProxyServer, Stats};

@@ -1,6 +1,7 @@
 //! What embedders and the control plane call: start, stop, drain, look.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +13,7 @@ use config_core::model::{Cores, Model, Runtime};
 use config_core::publish::Publish;
 use config_core::status::{CoreStatus, Status, StatusSource};
 
+use crate::core::listen::{self, Listening, Sockets};
 use crate::core::shared::Shared;
 use crate::core::start;
 use crate::error::Error;
@@ -40,13 +42,16 @@ const POLL: Duration = Duration::from_millis(2);
 /// ```
 pub struct ProxyServer {
     snapshot: Arc<Snapshot>,
+    inherited: Sockets,
     running: Option<Running>,
 }
 
 struct Running {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    addresses: Vec<SocketAddr>,
+    listening: Vec<Listening>,
+    /// What each core is to accept from, until it does.
+    waiting: VecDeque<Vec<Bound>>,
     features: Features,
 }
 
@@ -71,16 +76,31 @@ pub struct Stats {
 impl ProxyServer {
     /// A data plane that will serve `snapshot`. Nothing happens yet.
     pub fn new(snapshot: Arc<Snapshot>) -> ProxyServer {
-        ProxyServer { snapshot, running: None }
+        ProxyServer { snapshot, inherited: Vec::new(), running: None }
     }
 
-    /// Compiles the snapshot, binds every listener on every core, starts and pins the cores. Returns once all accept.
-    /// Does nothing on a running server.
+    /// Goes on with the listening sockets of another process ([`ProxyServer::sockets`] of that one) instead of opening
+    /// new ones. Those of addresses that are not configured any more are closed. Call it before [`ProxyServer::prepare`].
+    pub fn inherit(&mut self, sockets: Sockets) {
+        self.inherited = sockets;
+    }
+
+    /// [`ProxyServer::prepare`] and [`ProxyServer::accept`]. Does nothing on a running server.
     ///
     /// # Errors
     /// With what the operator must change: a name that does not resolve, an address in use, a processor that is not
     /// there, io_uring missing or forbidden. Nothing is left running then.
     pub fn start(&mut self) -> Result<(), Error> {
+        self.prepare()?;
+        self.accept()
+    }
+
+    /// Does all of a start that can fail: compiles the snapshot, binds every listener for every core, starts and pins
+    /// the cores. No client is accepted yet. Does nothing on a running server.
+    ///
+    /// # Errors
+    /// As for [`ProxyServer::start`].
+    pub fn prepare(&mut self) -> Result<(), Error> {
         if self.running.is_some() {
             return Ok(());
         }
@@ -88,12 +108,14 @@ impl ProxyServer {
         let processors = processors(&model.server.cores)?;
         let table = Table::compile(Arc::clone(&self.snapshot));
         let table = table.map_err(|error| Error::Configuration(error.to_string()))?;
-        let (listeners, addresses) = bind(model, processors.len())?;
+        let inherited = std::mem::take(&mut self.inherited);
+        let listening = listen::bind(model, processors.len(), inherited, &local::tcp_options(model))?;
+        let waiting = listen::spread(&listening, processors.len())?;
         let shared = Shared::new(Tables::new(table), &processors);
         let mut threads = Vec::new();
         let mut granted = None;
-        for (index, bound) in listeners.into_iter().enumerate() {
-            match start::start(Arc::clone(&shared), index, bound, options(model)) {
+        for index in 0..processors.len() {
+            match start::start(Arc::clone(&shared), index, options(model)) {
                 Ok((thread, features)) => {
                     threads.push(thread);
                     granted = Some(features);
@@ -105,13 +127,50 @@ impl ProxyServer {
             }
         }
         let features = granted.ok_or_else(|| Error::Configuration("no core to run on".to_owned()))?;
-        self.running = Some(Running { shared, threads, addresses, features });
+        self.running = Some(Running { shared, threads, listening, waiting, features });
         Ok(())
+    }
+
+    /// Listens, and accepts on every core; returns once all do. Does nothing on a server that is not prepared, or that
+    /// accepts already.
+    ///
+    /// # Errors
+    /// When an address was taken since it was bound, or a core has failed. Nothing is left running then.
+    pub fn accept(&mut self) -> Result<(), Error> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let waiting = std::mem::take(&mut running.waiting);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let model = self.snapshot.model();
+        let begun = listen::begin(&running.listening, model.server.backlog, &local::tcp_options(model));
+        let shared = &running.shared;
+        let accepts = begun.and_then(|()| {
+            waiting
+                .into_iter()
+                .enumerate()
+                .try_for_each(|(index, sockets)| start::accept(shared, index, sockets))
+        });
+        accepts.inspect_err(|_| self.stop())
+    }
+
+    /// Handles to the listening sockets, for a process that is to take over; empty when not running.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn sockets(&self) -> io::Result<Sockets> {
+        let all = self.running.iter().flat_map(|running| &running.listening);
+        let handles = all.map(|listening| {
+            let sockets: io::Result<Vec<_>> = listening.sockets.iter().map(Bound::to_descriptor).collect();
+            Ok((listening.configured, sockets?))
+        });
+        handles.collect()
     }
 
     /// Addresses that accept clients, with the ports that were picked for port 0. Empty when not running.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.running.as_ref().map(|running| running.addresses.clone()).unwrap_or_default()
+        let all = self.running.iter().flat_map(|running| &running.listening);
+        all.map(|listening| listening.address).collect()
     }
 
     /// Processors that have a core.
@@ -164,6 +223,8 @@ impl ProxyServer {
         let Some(mut running) = self.running.take() else {
             return DrainOutcome { clean: true, connections_cut: 0 };
         };
+        // The cores close their handles; without ours, the addresses are free then.
+        running.listening.clear();
         let idle_grace = idle_grace(running.shared.tables.load().model(), timeout);
         running.shared.broadcast(move || local::with(|local| start::begin_drain(local, idle_grace)));
         let until = Instant::now() + timeout;
@@ -257,26 +318,6 @@ fn processors(wanted: &Cores) -> Result<Vec<usize>, Error> {
     }
 }
 
-/// Binds every listener once per core. The first bind is exclusive, so that an address somebody else serves is an
-/// error and not a silent sharing.
-fn bind(model: &Model, cores: usize) -> Result<(Vec<Vec<Bound>>, Vec<SocketAddr>), Error> {
-    let options = local::tcp_options(model);
-    let mut per_core: Vec<Vec<Bound>> = (0..cores).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    for listener in &model.server.listen {
-        let failed = |cause| Error::Listen { address: listener.addr, cause };
-        Bound::check_free(listener.addr).map_err(failed)?;
-        let mut address = listener.addr;
-        for bounds in &mut per_core {
-            let bound = Bound::listen(address, model.server.backlog, &options).map_err(failed)?;
-            address = bound.address();
-            bounds.push(bound);
-        }
-        addresses.push(address);
-    }
-    Ok((per_core, addresses))
-}
-
 fn options(model: &Model) -> Options {
     let driver = match model.server.runtime {
         Runtime::Auto => Choice::Auto,
@@ -316,6 +357,7 @@ mod tests {
     }
 
     fn ask(stream: &mut TcpStream) {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let mut answer = [0; 1024];
         let len = stream.read(&mut answer).unwrap();
@@ -343,6 +385,98 @@ mod tests {
         drop(clients);
         assert!(server.drain(Duration::from_secs(10)).clean);
         assert!(!server.is_running());
+    }
+
+    fn server(target: &str, cores: &str, listen: &[&str]) -> ProxyServer {
+        let mut config = ProxyConfig::builder().target(target).cores(cores);
+        for address in listen {
+            config = config.listen(address);
+        }
+        ProxyServer::new(config.build().unwrap().snapshot(1))
+    }
+
+    #[test]
+    fn a_successor_accepts_from_every_socket_that_it_inherits() {
+        let target = format!("http://{}", origin());
+        let most = processors(&Cores::Auto).unwrap().len().to_string();
+        let mut running = server(&target, &most, &["127.0.0.1:0", "127.0.0.1:0"]);
+        running.start().unwrap();
+        let addresses = running.addresses();
+        for cores in ["1", &most, "1"] {
+            let mut next = server(&target, cores, &["127.0.0.1:0", "127.0.0.1:0"]);
+            next.inherit(running.sockets().unwrap());
+            next.prepare().unwrap();
+            // They wait in the backlogs, whoever accepts then.
+            let mut clients: Vec<TcpStream> = addresses
+                .iter()
+                .cycle()
+                .take(40)
+                .map(|address| TcpStream::connect(address).unwrap())
+                .collect();
+            next.accept().unwrap();
+            assert_eq!(next.addresses(), addresses);
+            let draining = std::thread::spawn(move || running.drain(Duration::from_secs(10)));
+            clients.iter_mut().for_each(ask);
+            drop(clients);
+            assert!(draining.join().unwrap().clean);
+            // With a socket that nobody accepts from, some of these would wait for ever.
+            let mut clients: Vec<TcpStream> = addresses
+                .iter()
+                .cycle()
+                .take(40)
+                .map(|address| TcpStream::connect(address).unwrap())
+                .collect();
+            clients.iter_mut().for_each(ask);
+            running = next;
+        }
+        running.stop();
+        for address in addresses {
+            assert!(TcpStream::connect(address).is_err(), "{address} is free again");
+        }
+    }
+
+    #[test]
+    fn a_successor_binds_what_is_new_and_closes_what_is_gone() {
+        let target = format!("http://{}", origin());
+        let mut running = server(&target, "1", &["127.0.0.1:0", "0.0.0.0:0"]);
+        running.start().unwrap();
+        let before = running.addresses();
+        // The same port at another address, which only our own predecessor makes look taken; and a new one.
+        let narrowed = format!("127.0.0.1:{}", before[1].port());
+        let mut next = server(&target, "1", &[&narrowed, "127.0.0.2:0"]);
+        next.inherit(running.sockets().unwrap());
+        next.prepare().unwrap();
+        assert!(
+            TcpStream::connect(next.addresses()[1]).is_err(),
+            "what is new does not listen before it is accepted"
+        );
+        next.accept().unwrap();
+        assert!(running.drain(Duration::from_secs(10)).clean);
+        for address in next.addresses() {
+            ask(&mut TcpStream::connect(address).unwrap());
+        }
+        assert!(TcpStream::connect(before[0]).is_err(), "what is gone does not listen");
+        assert!(TcpStream::connect(("127.0.0.3", before[1].port())).is_err());
+    }
+
+    #[test]
+    fn a_successor_that_cannot_start_disturbs_nobody() {
+        let target = format!("http://{}", origin());
+        let mut running = server(&target, "1", &["127.0.0.1:0"]);
+        running.start().unwrap();
+        let address = running.addresses()[0];
+        let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = stranger.local_addr().unwrap().to_string();
+        for listen in [&["127.0.0.1:0", "192.0.2.1:9"][..], &["127.0.0.1:0", &taken]] {
+            let mut next = server(&target, "1", listen);
+            next.inherit(running.sockets().unwrap());
+            assert!(matches!(next.prepare(), Err(Error::Listen { .. })), "{listen:?}");
+        }
+        let file = std::fs::File::open("/dev/null").unwrap().into();
+        let mut next = server(&target, "1", &["127.0.0.1:0"]);
+        next.inherit(vec![("127.0.0.1:0".parse().unwrap(), vec![file])]);
+        assert!(matches!(next.prepare(), Err(Error::Listen { .. })), "that is no socket");
+        ask(&mut TcpStream::connect(address).unwrap());
     }
 
     #[test]

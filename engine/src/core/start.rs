@@ -1,4 +1,5 @@
-//! One core's thread: pin it, open its ring, build its local state, accept, tick, drain.
+//! One core's thread: pin it, open its ring, build its local state; then, when all cores have come so far, accept; tick,
+//! drain.
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -11,20 +12,19 @@ use super::tick;
 use crate::acceptor::{self, Accepting};
 use crate::error::Error;
 use crate::io::{self, Bound, Features, Options, Runtime, Task, TcpListener};
-use crate::local::Local;
+use crate::local::{self, Local};
 
 const TICK: Duration = Duration::from_secs(1);
 /// How often sessions are closed while draining at a pace.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 
-/// Starts core `index` with its listeners; returns once it accepts.
+/// Starts core `index`, which accepts nobody yet; returns once it runs.
 ///
 /// # Errors
 /// When the thread, the pinning or the ring fails.
 pub(crate) fn start(
     shared: Arc<Shared>,
     index: usize,
-    listeners: Vec<Bound>,
     options: Options,
 ) -> Result<(JoinHandle<()>, Features), Error> {
     let processor = shared.cores[index].processor;
@@ -32,7 +32,7 @@ pub(crate) fn start(
     let (ready, started) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
         .name(format!("pinion-core-{processor}"))
-        .spawn(move || run(shared, index, listeners, options, &ready))
+        .spawn(move || run(shared, index, options, &ready))
         .map_err(failed)?;
     match started.recv() {
         Ok(Ok(features)) => Ok((thread, features)),
@@ -41,9 +41,40 @@ pub(crate) fn start(
     }
 }
 
+/// Has core `index` accept from these sockets; returns once it does.
+///
+/// # Errors
+/// When the core has ended.
+pub(crate) fn accept(shared: &Shared, index: usize, listeners: Vec<Bound>) -> Result<(), Error> {
+    let core = &shared.cores[index];
+    let (sender, accepts) = mpsc::sync_channel(1);
+    if let Some(remote) = core.remote.get() {
+        remote.post(move || {
+            local::with(|local| {
+                begin_accept(local, listeners);
+                // The acceptors have their first turn before this task has its second.
+                io::spawn(async move {
+                    io::yield_now().await;
+                    let _ = sender.send(());
+                });
+            });
+        });
+    }
+    let ended = |_| Error::Core { core: core.processor, cause: std::io::Error::other("the core has ended") };
+    accepts.recv().map_err(ended)
+}
+
+fn begin_accept(local: &Rc<Local>, listeners: Vec<Bound>) {
+    for bound in listeners {
+        let (listener, accepting) = (TcpListener::adopt(bound), Accepting::begin(local));
+        let acceptor = io::spawn(acceptor::accept_loop(Rc::clone(local), listener, accepting));
+        local.acceptors.borrow_mut().push(acceptor);
+    }
+}
+
 type Ready = mpsc::SyncSender<std::io::Result<Features>>;
 
-fn run(shared: Arc<Shared>, index: usize, listeners: Vec<Bound>, options: Options, ready: &Ready) {
+fn run(shared: Arc<Shared>, index: usize, options: Options, ready: &Ready) {
     let processor = shared.cores[index].processor;
     if !core_affinity::set_for_current(core_affinity::CoreId { id: processor }) {
         let _ = ready.send(Err(std::io::Error::other("the processor cannot be pinned to")));
@@ -59,17 +90,11 @@ fn run(shared: Arc<Shared>, index: usize, listeners: Vec<Bound>, options: Option
     let features = runtime.features().clone();
     // The cell is set once: every core is started once.
     let _ = shared.cores[index].remote.set(runtime.remote());
-    let accepting = ready.clone();
+    let running = ready.clone();
     let main = async move {
         let local = Local::install(shared, index);
-        for bound in listeners {
-            let (listener, accepting) = (TcpListener::adopt(bound), Accepting::begin(&local));
-            let acceptor = io::spawn(acceptor::accept_loop(Rc::clone(&local), listener, accepting));
-            local.acceptors.borrow_mut().push(acceptor);
-        }
-        // The acceptors have their first turn before the start is reported.
-        io::yield_now().await;
-        let _ = accepting.send(Ok(features));
+        // Only from here on does a message find the core's state.
+        let _ = running.send(Ok(features));
         serve_until_done(&local).await;
         for backend in &local.view().backends {
             backend.pool.clear();

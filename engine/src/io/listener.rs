@@ -7,15 +7,15 @@ use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::task::Poll;
 
-use socket2::{Domain, Socket as Socket2, Type};
+use socket2::{Domain, SockRef, Socket as Socket2, Type};
 
 use super::ring::ring::with_core;
 use super::ring::slab::Key;
 use super::ring::socket::Socket;
 use super::stream::{Stream, TcpOptions, TcpStream};
 
-/// A bound, listening socket that is not yet part of a core: opened by whoever starts the cores, so that a bad address
-/// is known before anything runs.
+/// A bound socket that is not yet part of a core: opened by whoever starts the cores, so that a bad address is known
+/// before anything runs.
 #[derive(Debug)]
 pub struct Bound {
     socket: OwnedFd,
@@ -23,11 +23,11 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Binds and listens with `SO_REUSEPORT`. Port 0 picks a free one, see [`Bound::address`].
+    /// Binds with `SO_REUSEPORT` and does not listen yet. Port 0 picks a free one, see [`Bound::address`].
     ///
     /// # Errors
     /// As the kernel reports: address in use, not ours, not permitted, unknown congestion control.
-    pub fn listen(address: SocketAddr, backlog: u32, options: &TcpOptions) -> io::Result<Bound> {
+    pub fn bind(address: SocketAddr, options: &TcpOptions) -> io::Result<Bound> {
         let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
@@ -36,9 +36,52 @@ impl Bound {
         }
         options.apply(&socket)?;
         socket.bind(&address.into())?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        let address = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))?;
+        let address = ip_address(&socket)?;
         Ok(Bound { socket: socket.into(), address })
+    }
+
+    /// Binds and listens.
+    ///
+    /// # Errors
+    /// As for [`Bound::bind`].
+    pub fn listen(address: SocketAddr, backlog: u32, options: &TcpOptions) -> io::Result<Bound> {
+        let bound = Bound::bind(address, options)?;
+        bound.begin(backlog, options)?;
+        Ok(bound)
+    }
+
+    /// Takes a socket over that another process bound.
+    ///
+    /// # Errors
+    /// When it is not a listening TCP socket, which is what a process hands over.
+    pub fn inherit(socket: OwnedFd) -> io::Result<Bound> {
+        let known = SockRef::from(&socket);
+        let address = ip_address(&known)?;
+        if known.r#type()? != Type::STREAM || !known.is_listener()? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a listening TCP socket"));
+        }
+        Ok(Bound { address, socket })
+    }
+
+    /// Listens; on a socket that does so already, the options take effect on connections that are accepted from now on.
+    /// (A congestion control that is no longer wished for stays: the kernel has no way back to its default.)
+    ///
+    /// # Errors
+    /// As the kernel reports: address in use, unknown congestion control.
+    pub fn begin(&self, backlog: u32, options: &TcpOptions) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        socket.set_keepalive(options.keepalive.is_some())?;
+        socket.set_tcp_user_timeout(Some(options.user_timeout.unwrap_or_default()))?;
+        options.apply(&socket)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+    }
+
+    /// A descriptor of the socket, to be handed to another process.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn to_descriptor(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
     }
 
     /// Whether nobody serves the address yet: with `SO_REUSEPORT` alone, a second process would silently share it.
@@ -67,6 +110,11 @@ impl Bound {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+fn ip_address(socket: &Socket2) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    address.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an IP socket"))
 }
 
 /// A listening socket of this core.
