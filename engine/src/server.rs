@@ -105,6 +105,8 @@ impl ProxyServer {
             return Ok(());
         }
         let model = self.snapshot.model();
+        let options_fit = local::tcp_options(model).check();
+        options_fit.map_err(|error| Error::Configuration(format!("server: {error}")))?;
         let processors = processors(&model.server.cores)?;
         let table = Table::compile(Arc::clone(&self.snapshot));
         let table = table.map_err(|error| Error::Configuration(error.to_string()))?;

@@ -24,6 +24,7 @@ mod relay;
 mod reload;
 mod response_faults;
 mod retry;
+mod socket_options;
 mod turns;
 mod unix_backend;
 mod upgrade;

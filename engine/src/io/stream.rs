@@ -34,6 +34,15 @@ pub struct TcpOptions {
 }
 
 impl TcpOptions {
+    /// Whether this kernel takes the options, tried on a socket that is thrown away.
+    ///
+    /// # Errors
+    /// As the kernel reports; for a congestion control that it does not have, the text names those that it has.
+    pub fn check(&self) -> io::Result<()> {
+        let socket = Socket2::new(Domain::IPV4, Type::STREAM, None)?;
+        self.apply(&socket)
+    }
+
     /// Sets the options, and `TCP_NODELAY`, on a socket. On a listening socket, accepted ones inherit them.
     pub(super) fn apply(&self, socket: &Socket2) -> io::Result<()> {
         socket.set_tcp_nodelay(true)?;
@@ -44,10 +53,21 @@ impl TcpOptions {
             socket.set_tcp_user_timeout(Some(time))?;
         }
         if let Some(name) = &self.congestion_control {
-            socket.set_tcp_congestion(name.as_bytes())?;
+            let known = socket.set_tcp_congestion(name.as_bytes());
+            known.map_err(|error| unknown_congestion_control(name, &error))?;
         }
         Ok(())
     }
+}
+
+/// The kernel only says "no such file", or that it is not permitted.
+fn unknown_congestion_control(name: &str, error: &io::Error) -> io::Error {
+    let listed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control");
+    let listed = listed.unwrap_or_default();
+    io::Error::new(
+        error.kind(),
+        format!("congestion control {name:?}: {error}; this kernel has: {}", listed.trim()),
+    )
 }
 
 /// A connected socket of this core. Dropping it cancels what is in flight and closes it, unsent bytes included: await

@@ -10,6 +10,7 @@ mod closing;
 mod connecting;
 mod echo;
 mod messages;
+mod options;
 mod receiving;
 mod reuse;
 mod sending;

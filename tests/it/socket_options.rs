@@ -1,0 +1,84 @@
+//! What the configuration says about sockets is what the kernel knows of them, towards clients and backends.
+//!
+//! Asks the kernel through `ss` (iproute2). `TCP_USER_TIMEOUT` is not among what it shows: the engine's own tests read
+//! it from the sockets (`engine/src/io/tests/options.rs`).
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use harness::{Origin, Settings};
+
+/// What the kernel says about the sockets that `filter` names, one after the other on one line each.
+fn sockets(options: &str, filter: &[&str]) -> Vec<String> {
+    let output = Command::new("ss").args(["--no-header", "--oneline", options]).args(filter).output();
+    let output = output.expect("ss is installed: Debian has it in iproute2");
+    assert!(output.status.success(), "ss {filter:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+/// Our end of an established connection: `local` and `remote` are ports of either end.
+fn established(local: Option<SocketAddr>, remote: Option<SocketAddr>) -> Vec<String> {
+    let port = |name: &str, addr: Option<SocketAddr>| addr.map(|addr| format!("{name} = :{}", addr.port()));
+    let filter: Vec<String> = [port("sport", local), port("dport", remote)].into_iter().flatten().collect();
+    sockets("-tnoi", &["state", "established", &filter.join(" and ")])
+}
+
+#[test]
+fn keepalive_and_congestion_control_are_set_on_both_sides() {
+    let origin = Origin::answering("ok");
+    let pinion = Settings::to(&origin)
+        .set("server", "tcp_keepalive_ms = 77000\ntcp_user_timeout_ms = 30000\ncongestion_control = \"reno\"")
+        .start();
+    let mut client = pinion.client();
+    assert_eq!(client.get("/").text(), "ok");
+    let sides = [established(Some(pinion.addr()), None), established(None, Some(origin.addr()))];
+    for side in sides {
+        assert_eq!(side.len(), 1, "one connection: {side:?}");
+        assert!(side[0].contains(" reno "), "{side:?}");
+        // The timer runs down from 77 s; the other timers of an idle connection are shorter, or none.
+        let keepalive = side[0].contains("timer:(keepalive,1min") || side[0].contains("timer:(keepalive,7");
+        assert!(keepalive, "{side:?}");
+    }
+}
+
+#[test]
+fn defaults_are_the_kernels() {
+    let origin = Origin::answering("ok");
+    let pinion = Settings::to(&origin).start();
+    let mut client = pinion.client();
+    assert_eq!(client.get("/").text(), "ok");
+    let default = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").expect("Linux has it");
+    for side in [established(Some(pinion.addr()), None), established(None, Some(origin.addr()))] {
+        assert_eq!(side.len(), 1, "one connection: {side:?}");
+        assert!(side[0].contains(&format!(" {} ", default.trim())), "{side:?}");
+        assert!(!side[0].contains("keepalive"), "{side:?}");
+    }
+}
+
+#[test]
+fn each_core_listens_with_the_configured_backlog() {
+    let origin = Origin::answering("ok");
+    let pinion = Settings::to(&origin).cores("2").set("server", "backlog = 37").start();
+    let listening = sockets("-tln", &["state", "listening", &format!("sport = :{}", pinion.addr().port())]);
+    assert_eq!(listening.len(), 2, "a socket for each core: {listening:?}");
+    for line in &listening {
+        // Received-queue, then the size of the accept queue.
+        let queue: Vec<&str> = line.split_whitespace().collect();
+        assert!(queue.contains(&"37"), "{line}");
+    }
+}
+
+#[test]
+fn an_unknown_congestion_control_is_the_operators_mistake() {
+    let origin = Origin::answering("ok");
+    let url = origin.url();
+    let file = harness::files::Folder::new();
+    let path = file.write("pinion.toml", format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\ncongestion_control = \"nosuch\"\n\n[[route]]\nvhost = \"*\"\nbackends = [{{ url = \"{url}\" }}]\n"
+    ));
+    let output = harness::process::run(&["serve", "--config", &path.display().to_string()]);
+    assert_eq!(output.code, Some(2), "{}", output.text);
+    for part in ["congestion control", "nosuch", "reno"] {
+        assert!(output.text.contains(part), "{part:?} in {}", output.text);
+    }
+}
