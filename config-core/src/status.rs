@@ -6,6 +6,9 @@ pub trait StatusSource: Send + Sync {
     fn status(&self) -> Status;
 }
 
+/// A counter's name and value. Names follow Prometheus habits: a `_total` only grows.
+pub type Count = (&'static str, u64);
+
 /// What the cores report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -14,10 +17,26 @@ pub struct Status {
     /// One entry per core.
     pub cores: Vec<CoreStatus>,
     /// Sums over all cores, by counter name.
-    pub counters: Vec<(&'static str, u64)>,
+    pub counters: Vec<Count>,
 }
 
 impl Status {
+    /// Adds the cores' counters up. Every core reports the same counters in the same order.
+    pub fn new(epoch: u32, cores: Vec<CoreStatus>) -> Self {
+        let mut counters: Vec<Count> = Vec::new();
+        for core in &cores {
+            if counters.is_empty() {
+                counters.clone_from(&core.counters);
+                continue;
+            }
+            for (sum, (name, value)) in counters.iter_mut().zip(&core.counters) {
+                debug_assert_eq!(sum.0, *name, "cores count the same things");
+                sum.1 += value;
+            }
+        }
+        Self { epoch, cores, counters }
+    }
+
     /// How many cores have seen the committed epoch.
     pub fn cores_on_epoch(&self) -> usize {
         self.cores.iter().filter(|core| core.epoch == self.epoch).count()
@@ -26,6 +45,11 @@ impl Status {
     /// Client connections over all cores.
     pub fn connections(&self) -> u64 {
         self.cores.iter().map(|core| core.connections).sum()
+    }
+
+    /// A counter's sum over all cores; 0 for a name that there is not.
+    pub fn counter(&self, name: &str) -> u64 {
+        value_of(&self.counters, name)
     }
 }
 
@@ -38,17 +62,42 @@ pub struct CoreStatus {
     pub epoch: u32,
     /// Client connections it holds.
     pub connections: u64,
+    /// What it has counted since it started.
+    pub counters: Vec<Count>,
+}
+
+impl CoreStatus {
+    /// A counter's value; 0 for a name that there is not.
+    pub fn counter(&self, name: &str) -> u64 {
+        value_of(&self.counters, name)
+    }
+}
+
+fn value_of(counters: &[Count], name: &str) -> u64 {
+    counters.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn core(core: usize, epoch: u32, counters: Vec<Count>) -> CoreStatus {
+        CoreStatus { core, epoch, connections: 3, counters }
+    }
+
     #[test]
     fn only_cores_on_the_committed_epoch_count_as_seen() {
-        let core = |core, epoch| CoreStatus { core, epoch, connections: 3 };
-        let status = Status { epoch: 2, cores: vec![core(0, 1), core(1, 2)], counters: Vec::new() };
+        let status = Status::new(2, vec![core(0, 1, Vec::new()), core(1, 2, Vec::new())]);
         assert_eq!(status.cores_on_epoch(), 1);
         assert_eq!(status.connections(), 6);
+    }
+
+    #[test]
+    fn sums_are_those_of_all_cores() {
+        let status =
+            Status::new(1, vec![core(0, 1, vec![("a", 1), ("b", 0)]), core(4, 1, vec![("a", 5), ("b", 7)])]);
+        assert_eq!(status.counters, [("a", 6), ("b", 7)]);
+        assert_eq!((status.counter("b"), status.counter("c")), (7, 0));
+        assert_eq!(status.cores[0].counter("a"), 1);
     }
 }

@@ -9,7 +9,7 @@ use config_core::Model;
 use control::screen::{self, Running, print};
 use control::settings::{Settings, Sources};
 use control::signals::{self, Event};
-use control::{log, reload};
+use control::{log, reload, statistics};
 use engine::ProxyServer;
 
 /// Exit code of a failure at run time.
@@ -81,11 +81,14 @@ enum Ended {
 }
 
 fn wait(events: &Receiver<Event>, sources: &Sources, server: &ProxyServer) -> Ended {
-    let Some(publisher) = server.publisher() else { return Ended::ByItself };
+    let (Some(publisher), Some(source)) = (server.publisher(), server.status()) else {
+        return Ended::ByItself;
+    };
     loop {
         match events.recv_timeout(WATCH_EVERY) {
             Ok(Event::Stop) => return Ended::ByOperator,
             Ok(Event::Reload) => drop(reload::reload(sources, &*publisher)),
+            Ok(Event::Statistics) => statistics::log(&source.status()),
             Err(RecvTimeoutError::Timeout) if server.is_running() => {}
             Err(RecvTimeoutError::Timeout) => return Ended::ByItself,
             Err(RecvTimeoutError::Disconnected) => return Ended::ByItself,
@@ -101,7 +104,12 @@ fn stop(mut server: ProxyServer, events: Receiver<Event>, model: &Model) -> Exit
     if let Err(error) = watch.spawn(move || end_at_second_signal(&events)) {
         tracing::warn!(%error, "a second signal will not be seen");
     }
+    let source = server.status();
     let outcome = server.drain(timeout);
+    // After the drain: what it did is counted too.
+    if let Some(source) = source {
+        statistics::log(&source.status());
+    }
     if outcome.clean {
         tracing::info!("stopped: every connection finished");
     } else {

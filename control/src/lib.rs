@@ -9,3 +9,4 @@ pub mod reload;
 pub mod screen;
 pub mod settings;
 pub mod signals;
+pub mod statistics;

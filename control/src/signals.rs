@@ -1,6 +1,6 @@
 //! Turns the signals of the operator into events, on a thread of their own, never on a core.
 //!
-//! `SIGTERM` and `SIGINT` mean [`Event::Stop`], `SIGHUP` means [`Event::Reload`].
+//! `SIGTERM` and `SIGINT` mean [`Event::Stop`], `SIGHUP` means [`Event::Reload`], `SIGUSR1` means [`Event::Statistics`].
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
@@ -15,6 +15,8 @@ pub enum Event {
     Stop,
     /// Read the configuration file again.
     Reload,
+    /// Say what each core has counted.
+    Statistics,
 }
 
 /// Sends an event for every signal from the moment that this returns, until the receiver is gone.
@@ -42,6 +44,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    user_1: Signal,
 }
 
 impl Signals {
@@ -51,6 +54,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            user_1: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -60,6 +64,7 @@ impl Signals {
                 Some(()) = self.terminate.recv() => Event::Stop,
                 Some(()) = self.interrupt.recv() => Event::Stop,
                 Some(()) = self.hang_up.recv() => Event::Reload,
+                Some(()) = self.user_1.recv() => Event::Statistics,
                 else => return,
             };
             if events.send(event).is_err() {
@@ -80,7 +85,13 @@ mod tests {
     fn each_signal_is_one_event() {
         let (sender, events) = mpsc::channel();
         follow(sender).expect("signals can be followed");
-        for (name, event) in [("-HUP", Event::Reload), ("-TERM", Event::Stop), ("-INT", Event::Stop)] {
+        let signals = [
+            ("-HUP", Event::Reload),
+            ("-TERM", Event::Stop),
+            ("-INT", Event::Stop),
+            ("-USR1", Event::Statistics),
+        ];
+        for (name, event) in signals {
             let command = format!("kill {name} {}", std::process::id());
             assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
             assert_eq!(events.recv_timeout(Duration::from_secs(10)), Ok(event), "{name}");

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use config_core::Snapshot;
 use config_core::model::{Cores, Model, Runtime};
 use config_core::publish::Publish;
-use config_core::status::{CoreStatus, Status, StatusSource};
+use config_core::status::{CoreStatus, Count, Status, StatusSource};
 
 use crate::core::listen::{self, Listening, Sockets};
 use crate::core::shared::Shared;
@@ -64,13 +64,15 @@ pub struct DrainOutcome {
     pub connections_cut: usize,
 }
 
-/// Sums over all cores.
+/// What the data plane has counted, as a whole and core by core.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Client connections now.
     pub active_connections: usize,
-    /// Counters by name.
-    pub counters: Vec<(&'static str, u64)>,
+    /// Sums over all cores, by name.
+    pub counters: Vec<Count>,
+    /// Each core's own.
+    pub cores: Vec<CoreStatus>,
 }
 
 impl ProxyServer {
@@ -210,10 +212,14 @@ impl ProxyServer {
         self.running.as_ref().map_or(0, |running| running.shared.connections())
     }
 
-    /// Sums of the cores' counters.
+    /// What the cores have counted. Empty when not running: take [`ProxyServer::status`] before a drain to read the end.
     pub fn stats(&self) -> Stats {
-        let counters = self.running.as_ref().map(|running| sums(&running.shared)).unwrap_or_default();
-        Stats { active_connections: self.active_connections(), counters }
+        let status = self.running.as_ref().map(|running| read(&running.shared)).unwrap_or_default();
+        Stats {
+            active_connections: self.active_connections(),
+            counters: status.counters,
+            cores: status.cores,
+        }
     }
 
     /// Stops accepting, lets exchanges finish and sessions close, for at most `timeout`; then stops. Blocks.
@@ -264,22 +270,18 @@ struct Observer {
 
 impl StatusSource for Observer {
     fn status(&self) -> Status {
-        let cores = self.shared.cores.iter().map(|core| CoreStatus {
-            core: core.processor,
-            epoch: core.epoch.load(Ordering::Relaxed),
-            connections: core.connections.load(Ordering::Relaxed) as u64,
-        });
-        let epoch = self.shared.tables.load().snapshot.epoch();
-        Status { epoch, cores: cores.collect(), counters: sums(&self.shared) }
+        read(&self.shared)
     }
 }
 
-fn sums(shared: &Shared) -> Vec<(&'static str, u64)> {
-    let mut sums = Vec::new();
-    for core in &shared.cores {
-        core.counters.add_to(&mut sums);
-    }
-    sums
+fn read(shared: &Shared) -> Status {
+    let cores = shared.cores.iter().map(|core| CoreStatus {
+        core: core.processor,
+        epoch: core.epoch.load(Ordering::Relaxed),
+        connections: core.connections.load(Ordering::Relaxed) as u64,
+        counters: core.counters.values(),
+    });
+    Status::new(shared.tables.load().snapshot.epoch(), cores.collect())
 }
 
 fn stop_cores(shared: &Shared, threads: &mut Vec<JoinHandle<()>>) {

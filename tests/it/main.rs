@@ -25,6 +25,7 @@ mod reload;
 mod response_faults;
 mod retry;
 mod socket_options;
+mod statistics;
 mod turns;
 mod unix_backend;
 mod upgrade;

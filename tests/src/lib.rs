@@ -15,6 +15,7 @@ pub mod ports;
 pub mod process;
 pub mod services;
 pub mod settings;
+pub mod statistics;
 pub mod wait;
 pub mod wire;
 pub mod ws;
@@ -24,6 +25,7 @@ pub use message::{Request, Response};
 pub use origin::{Conn, Origin};
 pub use process::Pinion;
 pub use settings::Settings;
+pub use statistics::CoreStatistics;
 pub use wait::Gate;
 pub use wire::End;
 

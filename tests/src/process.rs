@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::client::Client;
 use crate::files::Folder;
 use crate::settings::Settings;
+use crate::statistics::{self, CoreStatistics};
 use crate::wait;
 
 /// A running proxy.
@@ -157,6 +158,27 @@ impl Pinion {
     /// SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// What each core has counted, asked for by SIGUSR1.
+    pub fn statistics(&self) -> Vec<CoreStatistics> {
+        let before = statistics::in_log(&self.log()).len();
+        self.signal(Signal::USR1);
+        let cores = wait::some("the statistics of the first core", || {
+            let lines = statistics::in_log(&self.log());
+            (lines.len() > before).then(|| self.cores())
+        });
+        wait::some("the statistics of every core", || {
+            let mut lines = statistics::in_log(&self.log());
+            (lines.len() >= before + cores).then(|| lines.split_off(before))
+        })
+    }
+
+    /// How many cores it has threads for.
+    pub fn cores(&self) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).expect("a child of ours");
+        let names = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| name.starts_with("pinion-core-")).count()
     }
 
     /// SIGHUP.

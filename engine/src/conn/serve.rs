@@ -25,7 +25,7 @@ pub(crate) async fn serve(local: Rc<Local>, accepted: Accepted) {
             // Should a request cross our FIN, its sender sees an orderly end, not a reset.
             Err(Ended::Drained) => return Box::pin(linger::close(conn)).await,
             Err(Ended::Refused(error)) => {
-                exchange::refuse::refuse_request(&mut conn, error);
+                exchange::refuse::refuse_head(&mut conn, error);
                 return Box::pin(linger::close(conn)).await;
             }
         };

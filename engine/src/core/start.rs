@@ -99,6 +99,7 @@ fn run(shared: Arc<Shared>, index: usize, options: Options, ready: &Ready) {
         for backend in &local.view().backends {
             backend.pool.clear();
         }
+        tick::publish_gauges(&local);
         Local::uninstall();
     };
     if let Err(error) = runtime.block_on(main) {

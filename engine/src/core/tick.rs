@@ -11,6 +11,11 @@ pub(crate) fn tick(local: &Local) {
         backend.pool.tick(&view.model().pool, now_ms);
     }
     local.verify_table();
+    publish_gauges(local);
+}
+
+/// Writes what the loop itself counts to where others read it. Also done when the core ends.
+pub(crate) fn publish_gauges(local: &Local) {
     let gauges = io::gauges();
     local.counters().task_panics.set(gauges.task_panics);
     local.counters().buffer_starvations.set(gauges.starvations);

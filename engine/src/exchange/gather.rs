@@ -1,6 +1,7 @@
 //! Collects what one side is to be sent: small things are copied together, long pieces go as they are.
 
 use crate::io::{Lease, Stream, freeze, take_buf};
+use crate::metrics::counters::Counter;
 
 /// Pieces up to this size are copied: one send of one buffer is cheaper than a gathered one.
 const COPY_BYTES_MAX: usize = 1024;
@@ -9,11 +10,13 @@ const COPY_BYTES_MAX: usize = 1024;
 pub(crate) struct Gather<'a> {
     stream: &'a Stream,
     buf: Option<Vec<u8>>,
+    /// Counts the bytes.
+    total: &'a Counter,
 }
 
 impl<'a> Gather<'a> {
-    pub(crate) fn new(stream: &'a Stream) -> Gather<'a> {
-        Gather { stream, buf: None }
+    pub(crate) fn new(stream: &'a Stream, total: &'a Counter) -> Gather<'a> {
+        Gather { stream, buf: None, total }
     }
 
     /// Where heads and framing are written.
@@ -29,11 +32,13 @@ impl<'a> Gather<'a> {
             return;
         }
         self.flush();
+        self.total.add(bytes.len() as u64);
         self.stream.send(view());
     }
 
     fn flush(&mut self) {
         if let Some(buf) = self.buf.take() {
+            self.total.add(buf.len() as u64);
             self.stream.send(freeze(buf));
         }
     }

@@ -11,12 +11,20 @@ use crate::error::Fault;
 use crate::io::{freeze, take_buf};
 
 /// Answers a request whose head could not be read. The connection closes after it.
-pub(crate) fn refuse_request(conn: &mut ClientConn, error: RequestError) {
+pub(crate) fn refuse_head(conn: &mut ClientConn, error: RequestError) {
+    conn.local.counters().requests.add(1);
+    refuse_request(conn, error);
+}
+
+fn refuse_request(conn: &mut ClientConn, error: RequestError) {
     conn.local.counters().refused.add(1);
     tracing::debug!(client = %conn.peer.text, reason = error.reason(), "request refused");
-    if let Some(status) = error.status() {
-        let id = conn.local.ids.next();
-        answer(conn, status, &id, &[], true);
+    match error.status() {
+        Some(status) => {
+            let id = conn.local.ids.next();
+            answer(conn, status, &id, &[], true);
+        }
+        None => conn.local.counters().unanswered.add(1),
     }
 }
 
@@ -41,7 +49,10 @@ pub(crate) fn fail(conn: &mut ClientConn, fault: &Fault, request_id: &[u8]) -> N
     tracing::info!(client = %conn.peer.text, request_id = %String::from_utf8_lossy(request_id), cause = %fault, "exchange failed");
     match fault.status() {
         Some(status) => answer(conn, status, request_id, &[], false),
-        None => Next::Cut,
+        None => {
+            conn.local.counters().unanswered.add(1);
+            Next::Cut
+        }
     }
 }
 
@@ -62,6 +73,7 @@ fn answer(conn: &mut ClientConn, status: Status, id: &[u8], fields: &[(&str, &st
     let close = close || conn.local.draining.get() || !conn.machine.is_request_read();
     let mut out = take_buf();
     conn.machine.write_answer(&mut out, status, &all, body.as_bytes(), close);
+    conn.local.counters().client_bytes_out.add(out.len() as u64);
     conn.stream.send(freeze(out));
     finish::count(conn.local.counters(), status);
     if conn.machine.keep_alive() { Next::Request } else { Next::Close }

@@ -129,6 +129,7 @@ impl<'a> Transfer<'a> {
     ) -> Transfer<'a> {
         let backend_taken_before = backend.stream.taken();
         backend.machine = request.machine.clone();
+        conn.local.counters().backend_bytes_out.add(request.encoded.len() as u64);
         backend.stream.send(request.encoded.clone());
         let now = now_ms();
         let mut transfer = Transfer {
@@ -197,7 +198,7 @@ impl<'a> Transfer<'a> {
     fn send_replay(&mut self) {
         let body = &self.replay.body;
         if !body.is_empty() {
-            let mut gather = Gather::new(&self.backend.stream);
+            let mut gather = Gather::new(&self.backend.stream, &self.conn.local.counters().backend_bytes_out);
             // It was framed the same way before, so it fits.
             let fits = self.backend.machine.request_body().piece(body.len() as u64, gather.buf());
             debug_assert!(fits.is_ok());
@@ -209,7 +210,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn end_request(&mut self) {
-        let mut gather = Gather::new(&self.backend.stream);
+        let mut gather = Gather::new(&self.backend.stream, &self.conn.local.counters().backend_bytes_out);
         let ended = self.backend.machine.request_body().end(gather.buf(), None);
         debug_assert!(ended.is_ok(), "the client's machine counts the same length");
         drop(gather);
@@ -250,6 +251,7 @@ impl<'a> Transfer<'a> {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(Some(lease))) => {
                 self.progress_ms = now_ms();
+                self.conn.local.counters().client_bytes_in.add(lease.len() as u64);
                 let stream = &self.conn.stream;
                 note_size(&mut self.full_receives, lease.len(), || stream.receive_bulk(true));
                 self.conn.intake.push(lease);
@@ -264,7 +266,7 @@ impl<'a> Transfer<'a> {
     fn feed_request(&mut self) -> Result<bool, Fault> {
         let local = Rc::clone(&self.conn.local);
         let mut head = local.request_head.borrow_mut();
-        let mut gather = Gather::new(&self.backend.stream);
+        let mut gather = Gather::new(&self.backend.stream, &local.counters().backend_bytes_out);
         let conn = &mut *self.conn;
         let mut any = false;
         loop {
@@ -320,6 +322,7 @@ impl<'a> Transfer<'a> {
         match self.backend.stream.poll_recv() {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(Some(lease))) => {
+                self.conn.local.counters().backend_bytes_in.add(lease.len() as u64);
                 let stream = &self.backend.stream;
                 note_size(&mut self.full_receives, lease.len(), || stream.receive_bulk(true));
                 self.intake.push(lease);
@@ -341,7 +344,7 @@ impl<'a> Transfer<'a> {
         let local = Rc::clone(&self.conn.local);
         let mut head = local.response_head.borrow_mut();
         let conn = &mut *self.conn;
-        let mut gather = Gather::new(&conn.stream);
+        let mut gather = Gather::new(&conn.stream, &local.counters().client_bytes_out);
         loop {
             let machine = &mut self.backend.machine;
             let input = if at_end { &[] } else { self.intake.bytes() };
@@ -501,7 +504,7 @@ impl<'a> Transfer<'a> {
 
     /// The backend has not said 100, and the client is waiting for it: say it ourselves.
     fn answer_expectation(&mut self) {
-        let mut gather = Gather::new(&self.conn.stream);
+        let mut gather = Gather::new(&self.conn.stream, &self.conn.local.counters().client_bytes_out);
         self.conn.machine.write_continue(gather.buf());
     }
 }

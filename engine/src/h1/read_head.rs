@@ -32,7 +32,10 @@ pub(crate) async fn read_head(conn: &mut ClientConn) -> Result<Lease, Ended> {
                 return Poll::Ready(Ok(head));
             }
             match conn.stream.poll_recv() {
-                Poll::Ready(Ok(Some(lease))) => conn.intake.push(lease),
+                Poll::Ready(Ok(Some(lease))) => {
+                    conn.local.counters().client_bytes_in.add(lease.len() as u64);
+                    conn.intake.push(lease);
+                }
                 Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Err(Ended::Silently)),
                 Poll::Pending => break,
             }

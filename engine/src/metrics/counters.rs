@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use config_core::status::Count;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
         /// Counters of one core. Names follow Prometheus habits: a `_total` only grows.
@@ -13,16 +15,9 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Adds this core's values to `sums`, in a fixed order with their names.
-            pub(crate) fn add_to(&self, sums: &mut Vec<(&'static str, u64)>) {
-                let values = [$(($text, self.$name.value()),)*];
-                if sums.is_empty() {
-                    sums.extend(values);
-                    return;
-                }
-                for (sum, (_, value)) in sums.iter_mut().zip(values) {
-                    sum.1 += value;
-                }
+            /// The values with their names, in a fixed order.
+            pub(crate) fn values(&self) -> Vec<Count> {
+                vec![$(($text, self.$name.value()),)*]
             }
         }
     };
@@ -37,7 +32,8 @@ counters! {
     accept_exhausted = "pinion_accept_exhausted_total",
     /// Connections handed to a less loaded core.
     handed_over = "pinion_connections_handed_over_total",
-    /// Requests whose head was read whole.
+    /// Requests: heads that were read whole, and heads that were refused. Each ends as one answer of 2xx to 5xx, as one
+    /// session, or unanswered.
     requests = "pinion_requests_total",
     /// Requests refused for breaking the rules of HTTP.
     refused = "pinion_requests_refused_total",
@@ -51,8 +47,18 @@ counters! {
     status_4xx = "pinion_responses_4xx_total",
     /// Answers 5xx.
     status_5xx = "pinion_responses_5xx_total",
+    /// Requests that ended without an answer: the client had left, or could not be told.
+    unanswered = "pinion_requests_unanswered_total",
     /// Exchanges cut after the answer had begun.
     cut = "pinion_responses_cut_total",
+    /// Bytes received from clients; without what is read only to be forgotten when a connection closes.
+    client_bytes_in = "pinion_client_bytes_in_total",
+    /// Bytes queued to be sent to clients.
+    client_bytes_out = "pinion_client_bytes_out_total",
+    /// Bytes received from backends.
+    backend_bytes_in = "pinion_backend_bytes_in_total",
+    /// Bytes queued to be sent to backends.
+    backend_bytes_out = "pinion_backend_bytes_out_total",
     /// Connections opened to backends.
     backend_connects = "pinion_backend_connects_total",
     /// Exchanges that reused an idle backend connection.

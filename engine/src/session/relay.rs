@@ -159,7 +159,10 @@ impl Relay {
     fn pump_up(&mut self) -> Result<bool, Option<Reason>> {
         match receive(&self.client, &self.backend, self.high, self.low) {
             Received::Nothing => Ok(false),
-            Received::Bytes(lease) => self.pass_up(lease).map_or(Ok(true), |reason| Err(Some(reason))),
+            Received::Bytes(lease) => {
+                self.local.counters().client_bytes_in.add(lease.len() as u64);
+                self.pass_up(lease).map_or(Ok(true), |reason| Err(Some(reason)))
+            }
             Received::End => {
                 self.up.ended = true;
                 Err(None)
@@ -170,7 +173,10 @@ impl Relay {
     fn pump_down(&mut self) -> Result<bool, Option<Reason>> {
         match receive(&self.backend, &self.client, self.high, self.low) {
             Received::Nothing => Ok(false),
-            Received::Bytes(lease) => self.pass_down(lease).map_or(Ok(true), |reason| Err(Some(reason))),
+            Received::Bytes(lease) => {
+                self.local.counters().backend_bytes_in.add(lease.len() as u64);
+                self.pass_down(lease).map_or(Ok(true), |reason| Err(Some(reason)))
+            }
             Received::End => {
                 self.down.ended = true;
                 Err(None)
@@ -179,15 +185,19 @@ impl Relay {
     }
 
     fn pass_up(&mut self, lease: Lease) -> Option<Reason> {
-        let (messages, reason) = pass(&mut self.up.meter, lease, &self.backend, &mut self.active_ms);
-        self.local.counters().messages_in.add(messages);
-        reason
+        let passed = pass(&mut self.up.meter, lease, &self.backend, &mut self.active_ms);
+        let counters = self.local.counters();
+        counters.messages_in.add(passed.messages);
+        counters.backend_bytes_out.add(passed.bytes);
+        passed.reason
     }
 
     fn pass_down(&mut self, lease: Lease) -> Option<Reason> {
-        let (messages, reason) = pass(&mut self.down.meter, lease, &self.client, &mut self.active_ms);
-        self.local.counters().messages_out.add(messages);
-        reason
+        let passed = pass(&mut self.down.meter, lease, &self.client, &mut self.active_ms);
+        let counters = self.local.counters();
+        counters.messages_out.add(passed.messages);
+        counters.client_bytes_out.add(passed.bytes);
+        passed.reason
     }
 
     /// Says why to both sides where that is possible, lets the last bytes leave, then closes.
@@ -202,8 +212,10 @@ impl Relay {
             let (code, text) = reason.close();
             let mask = self.local.ids.random().to_ne_bytes();
             let mask = [mask[0], mask[1], mask[2], mask[3]];
-            say_close(&self.down.meter, &self.client, code, text, None);
-            say_close(&self.up.meter, &self.backend, code, text, Some(mask));
+            let to_client = say_close(&self.down.meter, &self.client, code, text, None);
+            let to_backend = say_close(&self.up.meter, &self.backend, code, text, Some(mask));
+            self.local.counters().client_bytes_out.add(to_client);
+            self.local.counters().backend_bytes_out.add(to_backend);
         }
         self.alarm.set(Some(now_ms() + GRACE_MS));
         let (client, backend, alarm) = (&self.client, &self.backend, &self.alarm);
@@ -288,34 +300,46 @@ fn receive(from: &Stream, to: &Stream, high: u32, low: u32) -> Received {
     }
 }
 
+/// What became of one piece.
+struct Passed {
+    messages: u64,
+    /// Bytes that were forwarded.
+    bytes: u64,
+    /// Why the session must end.
+    reason: Option<Reason>,
+}
+
 /// Meters and forwards bytes; of those that break a rule, only what stands before.
-fn pass(meter: &mut Meter, mut lease: Lease, to: &Stream, active_ms: &mut u64) -> (u64, Option<Reason>) {
-    match meter.feed(&lease) {
+fn pass(meter: &mut Meter, mut lease: Lease, to: &Stream, active_ms: &mut u64) -> Passed {
+    let (messages, reason) = match meter.feed(&lease) {
         Ok(passed) => {
             if passed.frames > 0 {
                 *active_ms = now_ms();
             }
-            to.send(lease);
-            (passed.messages.into(), None)
+            (passed.messages, None)
         }
         Err(violation) => {
             lease.truncate(violation.forward);
-            to.send(lease);
             let reason = Reason::Violation(violation.error.code(), violation.error.public_text());
-            (violation.passed.messages.into(), Some(reason))
+            (violation.passed.messages, Some(reason))
         }
-    }
+    };
+    let bytes = lease.len() as u64;
+    to.send(lease);
+    Passed { messages: messages.into(), bytes, reason }
 }
 
-/// Queues a Close frame where it splits no frame of that direction.
-fn say_close(meter: &Meter, to: &Stream, code: u16, text: &str, mask: Option<[u8; 4]>) {
+/// Queues a Close frame where it splits no frame of that direction; returns its length.
+fn say_close(meter: &Meter, to: &Stream, code: u16, text: &str, mask: Option<[u8; 4]>) -> u64 {
     if !at_boundary(meter) || meter.boundary() == Boundary::Closed {
-        return;
+        return 0;
     }
     // Not from the pool: when thousands of sessions are closed at once, each needs a few bytes, not a head's room.
     let mut out = Vec::with_capacity(CLOSE_BYTES_MAX);
     write_close(&mut out, code, text, mask);
+    let bytes = out.len() as u64;
     to.send(freeze(out));
+    bytes
 }
 
 fn at_boundary(meter: &Meter) -> bool {

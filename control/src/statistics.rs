@@ -1,0 +1,40 @@
+//! What each core has counted, as log lines: on `SIGUSR1` and when the process ends. Called by `bootstrap.rs`.
+//!
+//! One line per core. Counters that are 0 are left out; the others stand under the names by which they will be found in
+//! Prometheus, so that a line can be searched for either. It reads the same `StatusSource` as everything else that shows
+//! counters (decision 0017).
+
+use std::fmt::Write;
+
+use config_core::status::{Count, Status};
+use tracing::info;
+
+/// Writes one line per core.
+pub fn log(status: &Status) {
+    for core in &status.cores {
+        let counters = text(&core.counters);
+        info!(core = core.core, epoch = core.epoch, connections = core.connections, counters, "statistics");
+    }
+}
+
+/// `name=value` for each counter that is not 0, separated by spaces.
+fn text(counters: &[Count]) -> String {
+    let mut text = String::new();
+    for (name, value) in counters.iter().filter(|(_, value)| *value > 0) {
+        let space = if text.is_empty() { "" } else { " " };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{space}{name}={value}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_that_count_something_are_written() {
+        assert_eq!(text(&[("a_total", 3), ("b_total", 0), ("c_total", 12)]), "a_total=3 c_total=12");
+        assert_eq!(text(&[("a_total", 0)]), "");
+    }
+}
