@@ -5,12 +5,14 @@
 mod backend_dies;
 mod backpressure;
 mod bodies;
+mod busy_poll;
 mod caps;
 mod check;
 mod deadlines;
 mod drain;
 mod drivers;
 mod expect_continue;
+mod fair_cores;
 mod forwarded_fields;
 mod harness_itself;
 mod hop_by_hop;
