@@ -10,6 +10,7 @@ mod machine;
 mod peers;
 mod relay;
 mod report;
+mod reuse;
 mod targets;
 mod turns;
 
@@ -58,6 +59,18 @@ enum Task {
         #[arg(long, value_delimiter = ',', default_value = "ring,monoio,glommio,tokio")]
         only: Vec<Runtime>,
     },
+    /// Count how many backend connections the pools of many cores open, compared with one pool.
+    Reuse {
+        /// A Pinion binary to measure instead of building one.
+        #[arg(long)]
+        pinion: Option<PathBuf>,
+        /// Another Pinion binary to measure beside it.
+        #[arg(long)]
+        before: Option<PathBuf>,
+        /// Save the report.
+        #[arg(long)]
+        save: bool,
+    },
     /// Be one bare relay, until ended. The shoot-out starts these itself.
     Relay {
         /// The runtime to relay on.
@@ -105,6 +118,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Peers { turns, only, pinion } => compare_peers(&turns, &only, pinion),
         Task::Runtimes { turns, only } => compare_runtimes(&turns, &only),
+        Task::Reuse { pinion, before, save } => measure_reuse(pinion, before.as_ref(), save),
         Task::Relay { runtime, listen, origin } => runtime.run(listen, origin),
     };
     match result {
@@ -126,6 +140,16 @@ fn compare_peers(turns: &Turns, only: &[Proxy], pinion: Option<PathBuf>) -> io::
     let plan = plan(turns, PEERS_WORKS, only.to_vec(), pinion);
     let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 4;
     compare(Comparison::Peers, &plan, turns.realtime, is_whole || turns.save)
+}
+
+fn measure_reuse(pinion: Option<PathBuf>, before: Option<&PathBuf>, saves: bool) -> io::Result<()> {
+    let pinion = pinion.map_or_else(peers::pinion::build, Ok)?;
+    let (text, date) = reuse::report(&pinion, before)?;
+    println!("{text}");
+    if saves {
+        save(&date, "upstream-reuse", &text)?;
+    }
+    Ok(())
 }
 
 fn compare_runtimes(turns: &Turns, only: &[Runtime]) -> io::Result<()> {
@@ -184,17 +208,19 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
     let text = report::markdown(comparison, &machine, &settings, &samples);
     println!("{text}");
     if saves {
-        let path = report_path(comparison, &machine.date);
-        std::fs::write(&path, text)?;
-        eprintln!("saved as {}", path.display());
+        let kind = match comparison {
+            Comparison::Peers => "peers",
+            Comparison::Runtimes => "runtimes",
+        };
+        save(&machine.date, kind, &text)?;
     }
     Ok(())
 }
 
-fn report_path(comparison: Comparison, date: &str) -> PathBuf {
-    let kind = match comparison {
-        Comparison::Peers => "peers",
-        Comparison::Runtimes => "runtimes",
-    };
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("reports").join(format!("{date}-{kind}.md"))
+fn save(date: &str, kind: &str, text: &str) -> io::Result<()> {
+    let reports = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports");
+    let path = reports.join(format!("{date}-{kind}.md"));
+    std::fs::write(&path, text)?;
+    eprintln!("saved as {}", path.display());
+    Ok(())
 }

@@ -36,10 +36,17 @@ impl Running {
 
     /// Starts `command` on the proxy core and waits until `address` accepts. What it prints goes to `log`.
     pub(crate) fn start(command: &[String], address: SocketAddr, log: &Path) -> io::Result<Running> {
+        let core = PROXY_CORE.to_string();
+        let pinned = ["taskset", "--cpu-list", &core].map(str::to_owned);
+        Running::start_anywhere(&[&pinned, command].concat(), address, log)
+    }
+
+    /// The same on whatever cores it chooses.
+    pub(crate) fn start_anywhere(command: &[String], address: SocketAddr, log: &Path) -> io::Result<Running> {
         let log_file = File::create(log)?;
         // The proxy gets a signal if this program is killed, so that none is left behind.
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "taskset", "--cpu-list", &PROXY_CORE.to_string()])
+            .args(["--pdeathsig", "TERM"])
             .args(command)
             .stdin(Stdio::null())
             .stdout(log_file.try_clone()?)
