@@ -32,16 +32,16 @@ pub struct Pinion {
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
-/// Where the binary is: `PINION_BIN`, or beside the folder of the test binary.
+/// Where the binary is: `PINION_BIN`, or beside our own program, or beside the folder of the test binary.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("PINION_BIN") {
         return path.into();
     }
     let own = std::env::current_exe().expect("a running program knows its file");
-    let target = own.parent().and_then(Path::parent).expect("tests live in target/*/deps");
-    let path = target.join("pinion");
-    assert!(path.exists(), "{} is missing: cargo build --package control", path.display());
-    path
+    // A program lies beside it in target/*, a test in target/*/deps.
+    let mut folders = own.ancestors().skip(1).take(2);
+    let found = folders.find_map(|folder| Some(folder.join("pinion")).filter(|path| path.is_file()));
+    found.unwrap_or_else(|| panic!("no pinion near {}: cargo build --package control", own.display()))
 }
 
 /// A finished run of the binary, for commands that end by themselves.

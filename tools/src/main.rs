@@ -8,6 +8,7 @@
 mod bench;
 mod command;
 mod counts;
+mod fire;
 mod fuzz;
 mod run;
 mod test;
@@ -20,9 +21,11 @@ const HELP: &str = "\
 cargo x <task>
 
   run ARGS…     build the release binary and start it: cargo x run demo
-  test          format, clippy, tidy, every test, a few seconds of every fuzzer; last line `N passed, M failed`
+  test          format, clippy, tidy, every test, half a minute under fire, a few seconds of every fuzzer; last line
+                `N passed, M failed`
   tidy          sizes, crate arrows, banned calls, documents that name files
   bench ARGS…   measurements: cargo x bench peers
+  fire ARGS…    the real proxy under attack: cargo x fire --minutes 10
 ";
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         "test" => test::run(&root),
         "tidy" => tidy::run(&root),
         "bench" => bench::run(&root, &rest),
+        "fire" => fire::run(&root, &rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

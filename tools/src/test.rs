@@ -1,7 +1,7 @@
 //! `cargo x test`: everything that must hold before a commit, on a clean checkout and without set-up.
 //!
-//! Order: format, clippy, tidy, build of the binary, every test, documentation tests, a few seconds of every
-//! fuzzer. A failed step does not hide the later ones. The last line is `N passed, M failed`: the tests and
+//! Order: format, clippy, tidy, build of the binary, every test, documentation tests, half a minute under fire, a few
+//! seconds of every fuzzer. A failed step does not hide the later ones. The last line is `N passed, M failed`: the tests and
 //! fuzz targets that really ran, plus one failure for each failed check.
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::command;
 use crate::counts::{self, Counts};
-use crate::{fuzz, tidy};
+use crate::{fire, fuzz, tidy};
 
 /// Runs every step; true when nothing failed.
 pub(crate) fn run(root: &Path) -> bool {
@@ -28,6 +28,7 @@ pub(crate) fn run(root: &Path) -> bool {
     if built {
         tests(root, &mut sum);
         doc_tests(root, &mut sum);
+        check(&mut sum, "fire", || fire::short(root));
         title("fuzz");
         fuzz::run(root, &mut sum);
     }

@@ -1,0 +1,43 @@
+//! `cargo x fire ARGS…`: the real proxy under attack (`tests/fire/`), and its short version within `cargo x test`.
+//!
+//! The proxy is the release build where there is one, else the debug build: figures need the former, promises hold in
+//! both. Either is brought up to date first, so that no old binary is praised.
+
+use std::path::{Path, PathBuf};
+
+use crate::command;
+
+/// Builds what is needed and runs it; true when no promise was broken.
+pub(crate) fn run(root: &Path, args: &[String]) -> bool {
+    let release = target().join("release").join("pinion");
+    let (profile, binary) = match std::env::var_os("PINION_BIN") {
+        Some(binary) => (None, PathBuf::from(binary)),
+        None if release.is_file() => (Some("release"), release),
+        None => (Some("dev"), target().join("debug").join("pinion")),
+    };
+    let built = profile.is_none_or(|profile| {
+        let args = ["build", "--profile", profile, "--package", "control", "--bin", "pinion"];
+        command::succeeds(command::cargo(root).args(args))
+    });
+    built && start(root, &binary, args)
+}
+
+/// The short version against the debug build, which `cargo x test` has just built.
+pub(crate) fn short(root: &Path) -> bool {
+    start(root, &target().join("debug").join("pinion"), &["--short".to_owned()])
+}
+
+fn start(root: &Path, binary: &Path, args: &[String]) -> bool {
+    let mut cargo = command::cargo(root);
+    cargo
+        .env("PINION_BIN", binary)
+        .args(["run", "--quiet", "--package", "tests", "--bin", "fire", "--"])
+        .args(args);
+    command::succeeds(&mut cargo)
+}
+
+/// Where cargo puts what it builds: this program lies in its `debug` folder.
+fn target() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
+}
