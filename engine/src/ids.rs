@@ -1,7 +1,8 @@
 //! Ids that cores hand out without asking each other: UUID version 7 (RFC 9562 5.7).
 
 use std::cell::Cell;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::io;
 
 /// Length of the textual form.
 pub(crate) const UUID_LEN: usize = 36;
@@ -15,17 +16,12 @@ pub(crate) struct Ids {
 impl Ids {
     /// A generator with its own random seed.
     pub(crate) fn new() -> Ids {
-        use std::hash::{BuildHasher, Hasher};
-        // The standard library seeds its hashers from the system's random source.
-        let seed = std::collections::hash_map::RandomState::new().build_hasher().finish();
-        Ids { state: Cell::new(seed) }
+        Ids { state: Cell::new(io::entropy()) }
     }
 
     /// A new id in its textual form.
     pub(crate) fn next(&self) -> [u8; UUID_LEN] {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let millis = since.as_millis() as u64;
-        format_uuid7(millis, self.random(), self.random())
+        format_uuid7(io::unix_ms(), self.random(), self.random())
     }
 
     /// 64 random bits (SplitMix64).

@@ -19,6 +19,8 @@ mod local;
 mod metrics;
 mod server;
 mod session;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod table;
 mod upstream;
 

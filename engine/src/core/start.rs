@@ -51,7 +51,7 @@ pub(crate) fn accept(shared: &Shared, index: usize, listeners: Vec<Bound>) -> Re
     if let Some(remote) = core.remote.get() {
         remote.post(move || {
             local::with(|local| {
-                begin_accept(local, listeners);
+                begin_accept(local, listeners.into_iter().map(TcpListener::adopt));
                 // The acceptors have their first turn before this task has its second.
                 io::spawn(async move {
                     io::yield_now().await;
@@ -64,9 +64,9 @@ pub(crate) fn accept(shared: &Shared, index: usize, listeners: Vec<Bound>) -> Re
     accepts.recv().map_err(ended)
 }
 
-fn begin_accept(local: &Rc<Local>, listeners: Vec<Bound>) {
-    for bound in listeners {
-        let (listener, accepting) = (TcpListener::adopt(bound), Accepting::begin(local));
+pub(crate) fn begin_accept(local: &Rc<Local>, listeners: impl IntoIterator<Item = TcpListener>) {
+    for listener in listeners {
+        let accepting = Accepting::begin(local);
         let acceptor = io::spawn(acceptor::accept_loop(Rc::clone(local), listener, accepting));
         local.acceptors.borrow_mut().push(acceptor);
     }
@@ -91,20 +91,25 @@ fn run(shared: Arc<Shared>, index: usize, options: Options, ready: &Ready) {
     // The cell is set once: every core is started once.
     let _ = shared.cores[index].remote.set(runtime.remote());
     let running = ready.clone();
-    let main = async move {
-        let local = Local::install(shared, index);
+    let main = live(shared, index, move |_| {
         // Only from here on does a message find the core's state.
         let _ = running.send(Ok(features));
-        serve_until_done(&local).await;
-        for backend in &local.view().backends {
-            backend.pool.clear();
-        }
-        tick::publish_gauges(&local);
-        Local::uninstall();
-    };
+    });
     if let Err(error) = runtime.block_on(main) {
         tracing::error!(%error, core = processor, "the core's ring failed; the core has stopped");
     }
+}
+
+/// What a core does from its first turn to its last. `begun` is told when the core's state is there.
+pub(crate) async fn live(shared: Arc<Shared>, index: usize, begun: impl FnOnce(&Rc<Local>)) {
+    let local = Local::install(shared, index);
+    begun(&local);
+    serve_until_done(&local).await;
+    for backend in &local.view().backends {
+        backend.pool.clear();
+    }
+    tick::publish_gauges(&local);
+    Local::uninstall();
 }
 
 /// Ticks until the core is told to stop, or has drained.

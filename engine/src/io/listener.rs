@@ -4,12 +4,13 @@ use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::task::Poll;
 
 use socket2::{Domain, SockRef, Socket as Socket2, Type};
 
-use super::ring::ring::with_core;
+use super::driver::Descriptor;
+use super::ring::ring::{Core, with_core};
 use super::ring::slab::Key;
 use super::ring::socket::Socket;
 use super::stream::{Stream, TcpOptions, TcpStream};
@@ -135,6 +136,18 @@ impl TcpListener {
         TcpListener { key: key.expect("listeners are adopted on a core"), not_send: PhantomData }
     }
 
+    /// Listens in the world of this core.
+    ///
+    /// # Panics
+    /// On a thread that is not a simulated core.
+    #[cfg(feature = "simulation")]
+    pub fn simulated(address: SocketAddr) -> TcpListener {
+        let orphan = super::simulated::listen(address).expect("there is a world on simulated cores only");
+        let fd = Descriptor::World(orphan).into_raw();
+        let key = with_core(|core| core.sockets.borrow_mut().insert(Socket::new(fd)));
+        TcpListener { key: key.expect("listeners are adopted on a core"), not_send: PhantomData }
+    }
+
     /// The next connection. Arms the accept, which stays armed and accepts ahead, until [`TcpListener::pause`].
     ///
     /// # Errors
@@ -158,9 +171,9 @@ impl TcpListener {
             if next.is_none() {
                 core.start_accept(self.key);
             }
-            next
+            next.map(|next| next.map(|fd| Accepted::new(core, fd)))
         });
-        next.flatten().map_or(Poll::Pending, |next| Poll::Ready(next.map(Accepted::new)))
+        next.flatten().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Accepts no more: ready with what the kernel has accepted already, and with `None` once it has confirmed that
@@ -172,7 +185,7 @@ impl TcpListener {
             let Some(socket) = sockets.get_mut(self.key) else { return Poll::Ready(None) };
             socket.reader = core.tasks.current();
             if let Some(next) = socket.take_accepted() {
-                return Poll::Ready(Some(next));
+                return Poll::Ready(Some(next.map(|fd| Accepted::new(core, fd))));
             }
             if !socket.is_accepting() {
                 return Poll::Ready(None);
@@ -181,7 +194,7 @@ impl TcpListener {
             core.stop_accept(self.key);
             Poll::Pending
         });
-        last.unwrap_or(Poll::Ready(None)).map(|next| next.map(|next| next.map(Accepted::new)))
+        last.unwrap_or(Poll::Ready(None))
     }
 
     /// Stops accepting until [`TcpListener::accept`] is called again: new connections wait in the backlog. Those that
@@ -200,14 +213,13 @@ impl Drop for TcpListener {
 /// A connection that was accepted and belongs to no core yet: it can be sent to another one.
 #[derive(Debug)]
 pub struct Accepted {
-    socket: OwnedFd,
+    socket: Descriptor,
 }
 
 impl Accepted {
     /// Takes what an accept completed with.
-    fn new(fd: RawFd) -> Accepted {
-        // SAFETY: the kernel has handed us this descriptor in a completion, which is taken once; nobody else knows it.
-        Accepted { socket: unsafe { OwnedFd::from_raw_fd(fd) } }
+    fn new(core: &Core, fd: RawFd) -> Accepted {
+        Accepted { socket: core.driver().own(fd) }
     }
 
     /// Makes the connection part of the core that this thread is, and starts to receive.
@@ -215,7 +227,7 @@ impl Accepted {
     /// # Panics
     /// On a thread that is not a core.
     pub fn into_stream(self) -> TcpStream {
-        let stream = Stream::adopt(self.socket.into_raw_fd());
+        let stream = Stream::adopt(self.socket.into_raw());
         stream.start_receiving();
         TcpStream::from_stream(stream)
     }

@@ -14,13 +14,15 @@ mod time;
 use std::future::Future;
 use std::marker::PhantomData;
 
+#[cfg(feature = "simulation")]
+pub(crate) use driver::simulated;
 pub use driver::{Choice, Features};
 pub use listener::{Accepted, Bound, TcpListener};
 pub use memory::refuse_huge_pages;
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};
 pub use ring::ring::{Options, Remote, Runtime};
 pub use stream::{Stream, TcpOptions, TcpStream, UnixStream};
-pub use time::{Alarm, now_ms, sleep};
+pub use time::{Alarm, entropy, now_ms, sleep, unix_ms};
 
 use ring::ring::with_core;
 
@@ -72,6 +74,8 @@ pub struct Gauges {
     pub tasks: usize,
     /// Sockets open, listeners included.
     pub sockets: usize,
+    /// Timers that exist, set or not.
+    pub timers: usize,
     /// Buffers that somebody holds a lease on.
     pub buffers_leased: usize,
     /// Tasks that ended by panic.
@@ -85,9 +89,21 @@ pub fn gauges() -> Gauges {
     with_core(|core| Gauges {
         tasks: core.tasks.len(),
         sockets: core.sockets.borrow().len(),
+        timers: core.timers.borrow().len(),
         buffers_leased: core.buffers.leased(),
         task_panics: core.tasks.panics(),
         starvations: core.starvations.get(),
+    })
+    .unwrap_or_default()
+}
+
+/// Of each socket: unsent bytes, unread bytes.
+#[cfg(feature = "simulation")]
+pub(crate) fn socket_sizes() -> Vec<(usize, usize)> {
+    with_core(|core| {
+        let sockets = core.sockets.borrow();
+        let live = sockets.keys().into_iter().filter_map(|key| sockets.get(key));
+        live.map(|socket| (socket.unsent(), socket.unread())).collect()
     })
     .unwrap_or_default()
 }

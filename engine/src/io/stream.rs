@@ -6,15 +6,16 @@
 use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::task::Poll;
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, SockRef, Socket as Socket2, Type};
+use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use super::Lease;
+use super::driver::Driver;
 use super::ring::buffers::Size;
 use super::ring::ring::with_core;
 use super::ring::slab::Key;
@@ -188,33 +189,38 @@ impl Stream {
     /// # Errors
     /// `ENOTCONN` when the peer has already gone.
     pub fn shutdown_write(&self) -> io::Result<()> {
-        self.with_fd(|fd| SockRef::from(&fd).shutdown(Shutdown::Write))
+        let done = self.with_fd(|driver, fd| driver.shutdown_write(fd));
+        done.unwrap_or_else(|| Err(io::Error::from_raw_os_error(libc::ENOTCONN)))
     }
 
     /// Makes the coming close a reset, so that the peer cannot take what it got for all there was.
     pub fn reset_on_close(&self) {
         // If this fails the peer is already gone.
-        let _ = self.with_fd(|fd| SockRef::from(&fd).set_linger(Some(Duration::ZERO)));
+        let _ = self.with_fd(|driver, fd| driver.reset_on_close(fd));
     }
 
     /// The peer's address, if it has one that IP knows.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        self.with_fd(|fd| SockRef::from(&fd).peer_addr()).ok()?.as_socket()
+        self.with_fd(|driver, fd| driver.peer_address(fd)).flatten()
+    }
+
+    /// Whether a fault of the simulated network, one that a peer could notice, has touched the connection.
+    #[cfg(feature = "simulation")]
+    pub fn is_disturbed(&self) -> bool {
+        self.with_socket(|socket| socket.fd).is_none_or(super::simulated::is_disturbed)
     }
 
     fn with_socket<R>(&self, f: impl FnOnce(&mut Socket) -> R) -> Option<R> {
         with_core(|core| core.sockets.borrow_mut().get_mut(self.key).map(f)).flatten()
     }
 
-    fn with_fd<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
-        let fd = self.with_socket(|socket| socket.fd);
-        let Some(fd) = fd else { return Err(io::Error::from_raw_os_error(libc::ENOTCONN)) };
-        // SAFETY: the descriptor stays open while this handle lives: its slot is closed only when the handle is dropped.
-        f(unsafe { BorrowedFd::borrow_raw(fd) })
+    fn with_fd<R>(&self, f: impl FnOnce(&Driver, RawFd) -> R) -> Option<R> {
+        let fd = self.with_socket(|socket| socket.fd)?;
+        with_core(|core| f(core.driver(), fd))
     }
 
-    async fn connect(socket: Socket2, address: SockAddr) -> io::Result<Stream> {
-        let stream = Stream::adopt(socket.into_raw_fd());
+    async fn connect(fd: RawFd, address: SockAddr) -> io::Result<Stream> {
+        let stream = Stream::adopt(fd);
         with_core(|core| core.start_connect(stream.key, address));
         poll_fn(|_| stream.poll_connected()).await?;
         Ok(stream)
@@ -258,9 +264,8 @@ impl TcpStream {
     /// # Errors
     /// As the kernel reports: refused, unreachable, out of descriptors or ports. There is no time limit here.
     pub async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
-        let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
-        options.apply(&socket)?;
-        Ok(TcpStream(Stream::connect(socket, address.into()).await?))
+        let fd = with_core(|core| core.driver().tcp_socket(address, options)).expect(OFF_CORE)?;
+        Ok(TcpStream(Stream::connect(fd, address.into()).await?))
     }
 }
 
@@ -288,8 +293,9 @@ impl UnixStream {
     /// # Errors
     /// As the kernel reports: no such file, refused, path too long.
     pub async fn connect(path: &Path) -> io::Result<UnixStream> {
-        let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
-        Ok(UnixStream(Stream::connect(socket, SockAddr::unix(path)?).await?))
+        let address = SockAddr::unix(path)?;
+        let fd = with_core(|core| core.driver().unix_socket()).expect(OFF_CORE)?;
+        Ok(UnixStream(Stream::connect(fd, address).await?))
     }
 }
 

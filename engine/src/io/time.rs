@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::driver;
 use super::ring::ring::with_core;
 use super::ring::slab::Key;
 use super::ring::timer::NEVER;
@@ -14,6 +15,17 @@ use super::ring::timer::NEVER;
 #[inline]
 pub fn now_ms() -> u64 {
     with_core(|core| core.now_ms()).unwrap_or(0)
+}
+
+/// Milliseconds since 1970, as of this moment.
+pub fn unix_ms() -> u64 {
+    let since = with_core(|core| core.driver().since_epoch()).unwrap_or_else(driver::since_epoch);
+    since.as_millis() as u64
+}
+
+/// 64 bits that nobody foresees, to seed a generator with: from the system, or from the seed of the simulation.
+pub fn entropy() -> u64 {
+    with_core(|core| core.driver().entropy()).unwrap_or_else(driver::entropy)
 }
 
 /// Waits for at least `time` (to the millisecond).

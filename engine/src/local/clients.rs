@@ -2,16 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::Local;
 use crate::io::Task;
 
+/// The numbers are ours, so nobody can make them collide; and the order of iteration is the same in each run.
+type FixedOrder = BuildHasherDefault<DefaultHasher>;
+
 #[derive(Default)]
 pub(crate) struct Clients {
     /// Tasks that serve a connection between its accept and its end.
-    serving: RefCell<HashMap<u64, Task>>,
+    serving: RefCell<HashMap<u64, Task, FixedOrder>>,
     /// Sessions that are to be closed, in order of age.
     sessions: RefCell<VecDeque<std::rc::Weak<Closing>>>,
     next: Cell<u64>,

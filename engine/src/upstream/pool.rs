@@ -66,6 +66,12 @@ impl Pool {
         drop(closed);
     }
 
+    /// Connections that are idle now.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn len(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
     /// Closes everything.
     pub(crate) fn clear(&self) {
         let idle = self.idle.take();

@@ -49,6 +49,12 @@ impl Features {
         let missing = format!("io_uring: {why}; more CPU per request");
         Features { driver: "epoll", kernel: kernel_release(), used: "", missing }
     }
+
+    /// In a world of our own.
+    #[cfg(feature = "simulation")]
+    pub(super) fn simulated() -> Features {
+        Features { driver: "simulation", kernel: "none".to_owned(), used: "", missing: String::new() }
+    }
 }
 
 impl std::fmt::Display for Features {

@@ -72,6 +72,11 @@ impl Inbox {
         self.bytes <= bytes_low && self.pieces() <= PIECES_LOW
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn len(&self) -> usize {
+        self.bytes as usize
+    }
+
     fn pieces(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }

@@ -68,6 +68,25 @@ impl Default for Options {
     }
 }
 
+#[cfg(feature = "simulation")]
+impl Options {
+    /// A core on a simulated world, with so many small buffers and so many large ones.
+    ///
+    /// # Panics
+    /// When a count is not a power of two.
+    pub fn simulated(rules: crate::io::simulated::Rules, small: u16, large: u16) -> Options {
+        assert!(small.is_power_of_two(), "as the kernel's rings are");
+        assert!(large.is_power_of_two(), "as the kernel's rings are");
+        let options = Options::default();
+        Options {
+            small: GroupPlan { count: small, window: options.small.window.min(small), ..options.small },
+            large: GroupPlan { count: large, window: options.large.window.min(large), ..options.large },
+            driver: Choice::Simulated(rules),
+            ..options
+        }
+    }
+}
+
 /// Runs `f` with the state of the core that this thread is; `None` on any other thread.
 #[inline]
 pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
@@ -108,6 +127,17 @@ impl Core {
         self.now_ms.get()
     }
 
+    /// What the core stands on, for what is done to a descriptor at once.
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Time since this core started.
+    #[inline]
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.driver.elapsed(self.clock)
+    }
+
     /// Queues an operation for the next submission.
     #[inline]
     pub(crate) fn push(&self, operation: &Operation) {
@@ -127,7 +157,7 @@ impl Core {
 
     /// False when `main` has ended: the core must not sleep then, for nothing may be left to wake it.
     fn turn(&self, main: Key, completions: &mut Vec<Completion>) -> io::Result<bool> {
-        self.now_ms.set(self.clock.elapsed().as_millis() as u64);
+        self.now_ms.set(self.elapsed().as_millis() as u64);
         self.run_messages();
         self.expire_timers();
         self.tasks.run_ready();
@@ -176,7 +206,7 @@ impl Core {
             return Ok(());
         }
         let expiry = self.timers.borrow().next_expiry();
-        let wait = expiry.map(|at| Duration::from_millis(at).saturating_sub(self.clock.elapsed()));
+        let wait = expiry.map(|at| Duration::from_millis(at).saturating_sub(self.elapsed()));
         self.driver.wait(&self.buffers, wait)
     }
 
@@ -201,9 +231,9 @@ impl Core {
         for key in open {
             self.close(key);
         }
-        let until = Instant::now() + SHUT_PATIENCE;
+        let until = self.elapsed() + SHUT_PATIENCE;
         let mut completions = Vec::new();
-        while self.sockets.borrow().len() > 0 && Instant::now() < until {
+        while self.sockets.borrow().len() > 0 && self.elapsed() < until {
             let _ = self.driver.wait(&self.buffers, Some(SHUT_STEP));
             self.driver.collect(&mut completions);
             for completion in completions.drain(..) {

@@ -119,6 +119,11 @@ impl Socket {
         self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn unread(&self) -> usize {
+        self.inbox.len()
+    }
+
     pub(crate) fn send_failure(&self) -> Option<io::Error> {
         (self.send_error != 0).then(|| io::Error::from_raw_os_error(self.send_error))
     }

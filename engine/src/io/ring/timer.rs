@@ -53,6 +53,11 @@ impl Wheel {
         }
     }
 
+    /// Timers that exist, set or not.
+    pub(crate) fn len(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Makes a timer that is not yet set.
     pub(crate) fn create(&mut self) -> Key {
         let key = self.timers.insert(Timer {

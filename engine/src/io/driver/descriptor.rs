@@ -1,0 +1,103 @@
+//! What is done to a descriptor at once, not through the loop: making a socket, half-closing it, asking for its peer.
+//!
+//! Called by `stream.rs` and `listener.rs`. All of it goes by way of the core's driver, because a descriptor of
+//! the simulated driver is a number of its world, which the kernel must never see.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::Driver;
+use crate::io::stream::TcpOptions;
+
+/// A descriptor that no core has adopted yet; it can be sent to another one. Closed when dropped.
+#[derive(Debug)]
+pub(crate) enum Descriptor {
+    Kernel(OwnedFd),
+    #[cfg(feature = "simulation")]
+    World(super::simulated::Orphan),
+}
+
+impl Descriptor {
+    /// Gives the number to a slot, which owns it from now on.
+    pub(crate) fn into_raw(self) -> RawFd {
+        match self {
+            Descriptor::Kernel(fd) => fd.into_raw_fd(),
+            #[cfg(feature = "simulation")]
+            Descriptor::World(orphan) => orphan.into_raw(),
+        }
+    }
+}
+
+impl Driver {
+    /// Takes a descriptor over that an accept has just handed out.
+    pub(crate) fn own(&self, fd: RawFd) -> Descriptor {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(_) = self {
+            return Descriptor::World(super::simulated::Orphan::new(fd));
+        }
+        // SAFETY: the kernel has handed us this descriptor in a completion, which is taken once; nobody else knows it.
+        Descriptor::Kernel(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// A TCP socket that is about to connect to `address`.
+    ///
+    /// # Errors
+    /// As the kernel reports: out of descriptors, unknown congestion control.
+    pub(crate) fn tcp_socket(&self, address: SocketAddr, options: &TcpOptions) -> io::Result<RawFd> {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(world) = self {
+            return Ok(world.socket());
+        }
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        options.apply(&socket)?;
+        Ok(socket.into_raw_fd())
+    }
+
+    /// A unix socket that is about to connect. The simulated world has none.
+    ///
+    /// # Errors
+    /// As the kernel reports.
+    pub(crate) fn unix_socket(&self) -> io::Result<RawFd> {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(_) = self {
+            return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+        }
+        Ok(Socket::new(Domain::UNIX, Type::STREAM, None)?.into_raw_fd())
+    }
+
+    /// Says FIN behind what was sent.
+    pub(crate) fn shutdown_write(&self, fd: RawFd) -> io::Result<()> {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(world) = self {
+            return world.shutdown_write(fd);
+        }
+        SockRef::from(&borrow(fd)).shutdown(Shutdown::Write)
+    }
+
+    /// Makes the coming close a reset.
+    pub(crate) fn reset_on_close(&self, fd: RawFd) -> io::Result<()> {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(world) = self {
+            return world.reset_on_close(fd);
+        }
+        SockRef::from(&borrow(fd)).set_linger(Some(Duration::ZERO))
+    }
+
+    /// The peer's address, if it has one that IP knows.
+    pub(crate) fn peer_address(&self, fd: RawFd) -> Option<SocketAddr> {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(world) = self {
+            return world.peer_address(fd);
+        }
+        SockRef::from(&borrow(fd)).peer_addr().ok()?.as_socket()
+    }
+}
+
+fn borrow(fd: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: the descriptor stays open while a handle or an operation names it, and no borrow is kept beyond one call.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
