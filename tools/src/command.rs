@@ -50,6 +50,20 @@ pub(crate) fn answers(command: &mut Command) -> bool {
         .is_ok_and(|s| s.success())
 }
 
+/// Runs a program and keeps its output without showing it.
+pub(crate) fn quiet(command: &mut Command) -> Finished {
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) => {
+            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.push_str(&String::from_utf8_lossy(&output.stderr));
+            Finished { ok: output.status.success(), output: text }
+        }
+        Err(error) => {
+            Finished { ok: false, output: format!("cannot start {:?}: {error}\n", command.get_program()) }
+        }
+    }
+}
+
 /// Runs a program, shows its output as it comes, and keeps it.
 pub(crate) fn shown(command: &mut Command) -> Finished {
     let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();

@@ -24,6 +24,7 @@ cargo x <task>
   test          format, clippy, tidy, every test, half a minute under fire, a few seconds of every fuzzer; last line
                 `N passed, M failed`
   tidy          sizes, crate arrows, banned calls, documents that name files
+  fuzz ARGS…    every fuzzer in turn, corpora grown and made small again: cargo x fuzz --minutes 20 [TARGET…]
   bench ARGS…   measurements: cargo x bench peers
   fire ARGS…    the real proxy under attack: cargo x fire --minutes 10
 ";
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         "run" => run::run(&root, &rest),
         "test" => test::run(&root),
         "tidy" => tidy::run(&root),
+        "fuzz" => fuzz::task(&root, &rest),
         "bench" => bench::run(&root, &rest),
         "fire" => fire::run(&root, &rest),
         "" | "help" | "--help" | "-h" => {

@@ -30,7 +30,7 @@ pub(crate) fn run(root: &Path) -> bool {
         doc_tests(root, &mut sum);
         check(&mut sum, "fire", || fire::short(root));
         title("fuzz");
-        fuzz::run(root, &mut sum);
+        fuzz::test(root, &mut sum);
     }
 
     println!("\nin {} s", begun.elapsed().as_secs());
