@@ -8,8 +8,9 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use super::replay::Replay;
 use super::request::Request;
-use super::transfer::{Outcome, Replay, Transfer};
+use super::transfer::{Outcome, Transfer};
 use super::{Next, refuse};
 use crate::conn::client::ClientConn;
 use crate::error::{Fault, Side};
@@ -20,7 +21,7 @@ use crate::upstream::lease::BackendConn;
 
 /// Forwards a request until an attempt succeeds or none is left.
 pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Request) -> Next {
-    let mut replay = Replay::new(request);
+    let mut replay = Replay::new(&conn.local, request);
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut fresh = false;
     loop {

@@ -11,6 +11,7 @@ pub(crate) mod finish;
 pub(crate) mod forward;
 pub(crate) mod gather;
 pub(crate) mod refuse;
+mod replay;
 pub(crate) mod request;
 pub(crate) mod transfer;
 

@@ -23,7 +23,8 @@ use protocol::{ResponseError, ResponseFraming, Span};
 
 use super::finish;
 use super::gather::Gather;
-use super::request::{REPLAY_BYTES_MAX, Request};
+use super::replay::Replay;
+use super::request::Request;
 use crate::conn::client::ClientConn;
 use crate::conn::intake::Intake;
 use crate::error::{Cause, Fault};
@@ -64,37 +65,6 @@ enum AnswerSide {
 pub(crate) enum Outcome {
     Answered,
     Upgraded(Session),
-}
-
-/// The part of a request body that has been sent, kept for another attempt while that is possible.
-pub(crate) struct Replay {
-    wanted: bool,
-    complete: bool,
-    body: Vec<u8>,
-}
-
-impl Replay {
-    pub(crate) fn new(request: &Request) -> Replay {
-        Replay { wanted: request.idempotent && request.replayable, complete: true, body: Vec::new() }
-    }
-
-    /// Everything that was read of the body is still there.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    fn keep(&mut self, piece: &[u8]) {
-        if self.wanted && self.complete && (self.body.len() + piece.len()) as u64 <= REPLAY_BYTES_MAX {
-            self.body.extend_from_slice(piece);
-        } else {
-            self.lose();
-        }
-    }
-
-    fn lose(&mut self) {
-        self.complete = false;
-        self.body = Vec::new();
-    }
 }
 
 pub(crate) struct Transfer<'a> {
@@ -196,7 +166,7 @@ impl<'a> Transfer<'a> {
     // ---- the request, upwards ----
 
     fn send_replay(&mut self) {
-        let body = &self.replay.body;
+        let body = self.replay.body();
         if !body.is_empty() {
             let mut gather = Gather::new(&self.backend.stream, &self.conn.local.counters().backend_bytes_out);
             // It was framed the same way before, so it fits.
@@ -215,7 +185,7 @@ impl<'a> Transfer<'a> {
         debug_assert!(ended.is_ok(), "the client's machine counts the same length");
         drop(gather);
         self.request_side =
-            if self.replay.body.is_empty() { RequestSide::Done } else { RequestSide::Flushing };
+            if self.replay.body().is_empty() { RequestSide::Done } else { RequestSide::Flushing };
     }
 
     /// Moves the request on by at most one receive. False when there is nothing to do now.

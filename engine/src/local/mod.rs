@@ -40,6 +40,8 @@ pub(crate) struct Local {
     /// Heads are parsed into these, one at a time, and used up before the next `.await`.
     pub(crate) request_head: RefCell<RequestHead>,
     pub(crate) response_head: RefCell<ResponseHead>,
+    /// Spare buffers for request bodies that are kept for another attempt, all empty.
+    pub(crate) replay_bodies: RefCell<Vec<Vec<u8>>>,
     pub(crate) clients: Clients,
     pub(crate) draining: Cell<bool>,
     /// While the core drains: until when a connection without a request is kept for one that is on its way.
@@ -64,6 +66,7 @@ impl Local {
             index,
             request_head: RefCell::new(RequestHead::new()),
             response_head: RefCell::new(ResponseHead::new()),
+            replay_bodies: RefCell::new(Vec::new()),
             clients: Clients::default(),
             draining: Cell::new(false),
             idle_until_ms: Cell::new(u64::MAX),

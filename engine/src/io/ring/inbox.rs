@@ -1,6 +1,7 @@
 //! What a socket has received and nobody has taken yet. Nearly always nothing or one piece, so an idle or quiet socket
-//! allocates nothing here.
+//! holds no queue; a busy one takes a queue from its core's spare ones, so that long bodies allocate nothing either.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use super::buffers::Lease;
@@ -11,15 +12,22 @@ const PIECES_HIGH: usize = 64;
 /// An inbox of at most this many pieces receives again.
 const PIECES_LOW: usize = 16;
 
+/// Empty queues that a core keeps: as many sockets can have several pieces at once without an allocation.
+const SPARE_MAX: usize = 256;
+
+thread_local! {
+    /// This core's spare queues, all empty.
+    static SPARE: RefCell<Vec<Queue>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Boxed: every socket has room for one and nearly none has one, so 8 bytes instead of 32.
+type Queue = Box<VecDeque<Lease>>;
+
 #[derive(Default)]
 pub(crate) struct Inbox {
     first: Option<Lease>,
     /// What follows the first; only while there is something.
-    #[expect(
-        clippy::box_collection,
-        reason = "every socket has this field and nearly none uses it: 8 bytes, not 32"
-    )]
-    rest: Option<Box<VecDeque<Lease>>>,
+    rest: Option<Queue>,
     bytes: u32,
 }
 
@@ -35,7 +43,7 @@ impl Inbox {
         if self.first.is_none() {
             self.first = Some(lease);
         } else {
-            self.rest.get_or_insert_default().push_back(lease);
+            self.rest.get_or_insert_with(spare_queue).push_back(lease);
         }
     }
 
@@ -43,7 +51,7 @@ impl Inbox {
     pub(crate) fn put_back(&mut self, lease: Lease) {
         self.bytes += lease.len() as u32;
         if let Some(second) = self.first.replace(lease) {
-            self.rest.get_or_insert_default().push_front(second);
+            self.rest.get_or_insert_with(spare_queue).push_front(second);
         }
     }
 
@@ -53,8 +61,10 @@ impl Inbox {
         self.bytes -= lease.len() as u32;
         if let Some(rest) = &mut self.rest {
             self.first = rest.pop_front();
-            if rest.is_empty() {
-                self.rest = None;
+            if rest.is_empty()
+                && let Some(queue) = self.rest.take()
+            {
+                keep_queue(queue);
             }
         }
         Some(lease)
@@ -80,6 +90,20 @@ impl Inbox {
     fn pieces(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
+}
+
+fn spare_queue() -> Queue {
+    SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new(VecDeque::with_capacity(PIECES_LOW)))
+}
+
+/// Keeps a queue that has become empty, unless it grew, or there are enough.
+fn keep_queue(queue: Queue) {
+    debug_assert!(queue.is_empty());
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < SPARE_MAX && queue.capacity() <= 2 * PIECES_HIGH {
+            spare.push(queue);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ impl Wheel {
             heads: [[NONE; SLOTS]; LEVELS],
             occupied: [0; LEVELS],
             elapsed: now,
-            fired: Vec::new(),
+            // Room from the start: else the first tick of a busy core would allocate.
+            fired: Vec::with_capacity(SLOTS),
         }
     }
 
