@@ -71,6 +71,14 @@ impl World {
         }
     }
 
+    /// How long a new connection may have to wait for its place: those before it hold theirs until a deadline ends them.
+    pub(crate) fn queue(self) -> Duration {
+        match self {
+            World::Roomy => Duration::ZERO,
+            World::Capped | World::Starved => Duration::from_secs(50),
+        }
+    }
+
     /// How the well-behaved clients act in it.
     pub(crate) fn manners(self) -> Manners {
         match self {
@@ -124,13 +132,15 @@ pub(crate) fn stages(options: &Options) -> Vec<Stage> {
         stage("pipelines", Roomy, &[(Pipelines, 10)], false),
         stage("spoiled", Roomy, &[(Spoiled, 30)], false),
         stage("flapping", Roomy, &[], true),
-        stage("max-connections", Capped, &[(Hoard, 250)], false),
-        stage("descriptors", Starved, &[(Hoard, 250)], false),
+        stage("max-connections", Capped, &[(Hoard, 160)], false),
+        stage("descriptors", Starved, &[(Hoard, 160)], false),
     ];
     // Twice the same, so that what is left over after the second can be held against the first.
     for name in [SOAK_FIRST, SOAK_SECOND] {
         all.push(Stage { lasts: options.soak / 2, ..stage(name, Roomy, &MIXTURE, true) });
     }
+    // And for a while where there are not enough descriptors for half of them.
+    all.push(Stage { lasts: options.soak / 10, ..stage("soak-starved", Starved, &MIXTURE_STARVED, true) });
     all.retain(|stage| stage.name == CALM || options.wants(stage.name));
     all
 }
@@ -139,6 +149,16 @@ pub(crate) fn stages(options: &Options) -> Vec<Stage> {
 pub(crate) const SOAK_FIRST: &str = "soak-1";
 /// Second half of the soak.
 pub(crate) const SOAK_SECOND: &str = "soak-2";
+
+/// What holds places, and what comes and goes, for a proxy with few of them.
+const MIXTURE_STARVED: [(Attack, usize); 6] = [
+    (Attack::SlowHeads, 30),
+    (Attack::SlowReaders, 30),
+    (Attack::Hoard, 60),
+    (Attack::Sessions, 10),
+    (Attack::Resets, 2),
+    (Attack::Churn, 1),
+];
 
 /// Everything at once, each with fewer slots than alone.
 const MIXTURE: [(Attack, usize); 11] = [

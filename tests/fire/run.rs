@@ -109,7 +109,7 @@ fn play(
     let before = kills.count();
     let good = Good::start(pinion.addr(), &kills, stage.world.manners(), seed);
     pause(HEAD_START);
-    let attackers = Attackers::start(pinion.addr(), &kills, &stage.attacks, seed);
+    let attackers = Attackers::start(pinion.addr(), &kills, &stage, seed);
     let flapping = stage.flapping.then(|| Flapping::start(backends, seed));
     let work = world::work(pinion, stage.lasts);
     let outcomes = attackers.stop();

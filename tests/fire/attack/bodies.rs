@@ -16,7 +16,7 @@ pub(super) async fn life(scene: &Scene, dice: &mut Dice) -> io::Result<&'static 
     stream.write_all(format!("POST /sink HTTP/1.1\r\nHost: slow\r\n{framing}\r\n\r\n").as_bytes()).await?;
     if dice.below(2) == 0 {
         stream.write_all(b"8\r\nthe").await?;
-        return Ok(ended_by(&mut stream, Duration::from_millis(deadlines::BODY_PROGRESS_MS)).await);
+        return Ok(ended_by(scene, &mut stream, deadlines::BODY_PROGRESS_MS).await);
     }
     // Each drop is progress, so this one may stay; it leaves by itself. The drops fit either framing.
     for _ in 0..dice.between(5, 40) {

@@ -1,7 +1,6 @@
 //! Bytes that are no HTTP/1.1, and HTTP/1.1 that the rules forbid: an answer or the end, soon, and nothing else.
 
 use std::io;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
@@ -40,7 +39,7 @@ pub(super) async fn life(scene: &Scene, dice: &mut Dice) -> io::Result<&'static 
     };
     stream.write_all(&bytes).await?;
     // Random bytes may look like the beginning of a head, so the head's own deadline is the longest that is needed.
-    Ok(ended_by(&mut stream, Duration::from_millis(deadlines::REQUEST_HEAD_MS)).await)
+    Ok(ended_by(scene, &mut stream, deadlines::REQUEST_HEAD_MS).await)
 }
 
 /// Too long a line, or too many fields.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 
-use super::{OVERSTAY, Scene, heard};
+use super::{Scene, heard};
 use crate::dice::Dice;
 use crate::plan::deadlines;
 
@@ -18,7 +18,7 @@ pub(super) async fn life(scene: &Scene, dice: &mut Dice) -> io::Result<&'static 
     let mut line = b"GET / HTTP/1.1\r\nHost: slow\r\n".to_vec();
     let mut sent = 0;
     loop {
-        if begun.elapsed() > Duration::from_millis(deadlines::REQUEST_HEAD_MS) + OVERSTAY {
+        if begun.elapsed() > scene.patience(deadlines::REQUEST_HEAD_MS) {
             return Ok("!outlived its deadline");
         }
         while line.len() < sent + piece {

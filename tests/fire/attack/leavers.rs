@@ -26,7 +26,7 @@ pub(super) async fn half_closed(scene: &Scene, dice: &mut Dice) -> io::Result<&'
     stream.write_all(part.as_bytes()).await?;
     stream.shutdown().await?;
     if part.len() < whole.len() || part.starts_with("POST") {
-        return Ok(ended_by(&mut stream, Duration::from_millis(deadlines::BODY_PROGRESS_MS)).await);
+        return Ok(ended_by(scene, &mut stream, deadlines::BODY_PROGRESS_MS).await);
     }
     let asked = Asked { method: Method::Get, id, answer_len: len, sent_at: Instant::now() };
     let outcome = Link::over(stream).answer().await;
@@ -65,5 +65,5 @@ pub(super) async fn churn(scene: &Scene, dice: &mut Dice) -> io::Result<&'static
         return Ok("left");
     }
     stream.write_all(b"GET /bytes/1/64 HTTP/1.1\r\nHost: churn\r\n\r\n").await?;
-    Ok(heard(&mut stream, Duration::from_secs(10)).await.unwrap_or("!no answer"))
+    Ok(heard(&mut stream, scene.patience(0)).await.unwrap_or("!no answer"))
 }

@@ -30,6 +30,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::dice::Dice;
 use crate::judge::Kills;
+use crate::plan::Stage;
 use crate::threads;
 
 /// Addresses that attackers come from: not that of the well-behaved, and several, for a port that was just closed
@@ -119,6 +120,8 @@ pub(crate) const FAULT: char = '!';
 struct Scene {
     addr: SocketAddr,
     kills: Kills,
+    /// How long a connection may have to wait for its place.
+    queue: Duration,
 }
 
 /// What became of the lives of each attack.
@@ -132,11 +135,12 @@ pub(crate) struct Attackers {
 }
 
 impl Attackers {
-    /// Starts so many slots of each.
-    pub(crate) fn start(addr: SocketAddr, kills: &Kills, plan: &[(Attack, usize)], seed: u64) -> Attackers {
+    /// Starts what the stage says.
+    pub(crate) fn start(addr: SocketAddr, kills: &Kills, stage: &Stage, seed: u64) -> Attackers {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let outcomes = Arc::new(Mutex::new(Outcomes::new()));
-        let (scene, plan) = (Scene { addr, kills: kills.clone() }, plan.to_vec());
+        let scene = Scene { addr, kills: kills.clone(), queue: stage.world.queue() };
+        let plan = stage.attacks.clone();
         let for_thread = Arc::clone(&outcomes);
         let (ready, started) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
@@ -182,6 +186,11 @@ async fn slot(attack: Attack, scene: Scene, mut dice: Dice, outcomes: Arc<Mutex<
 }
 
 impl Scene {
+    /// How long a life may last that must be ended by this deadline.
+    fn patience(&self, deadline_ms: u64) -> Duration {
+        self.queue + Duration::from_millis(deadline_ms) + OVERSTAY
+    }
+
     /// A connection from one of the attackers' addresses, with the system's own buffers.
     async fn connect(&self, dice: &mut Dice) -> io::Result<TcpStream> {
         self.connect_with(dice, None).await
@@ -196,7 +205,7 @@ impl Scene {
         let source = Ipv4Addr::new(127, 0, 0, dice.between(*SOURCES.start(), SOURCES.end() + 1) as u8);
         socket.bind(SocketAddr::from((source, 0)))?;
         let connecting = socket.connect(self.addr);
-        timeout(Duration::from_secs(60), connecting).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+        timeout(self.patience(0), connecting).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -212,8 +221,8 @@ async fn heard(stream: &mut TcpStream, within: Duration) -> Option<&'static str>
 }
 
 /// Waits for the end that a deadline of the proxy must bring.
-async fn ended_by(stream: &mut TcpStream, deadline: Duration) -> &'static str {
-    heard(stream, deadline + OVERSTAY).await.unwrap_or("!outlived its deadline")
+async fn ended_by(scene: &Scene, stream: &mut TcpStream, deadline_ms: u64) -> &'static str {
+    heard(stream, scene.patience(deadline_ms)).await.unwrap_or("!outlived its deadline")
 }
 
 /// The status of an answer, as a label.

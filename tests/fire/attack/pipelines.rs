@@ -1,12 +1,12 @@
 //! Many requests at once on one connection: answers in order where they are read, an end where they are not.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::{OVERSTAY, Scene};
+use super::Scene;
 use crate::dice::Dice;
 use crate::http::Link;
 use crate::judge::{Asked, Class, Method, judge};
@@ -52,7 +52,7 @@ async fn reads_nothing(scene: &Scene, dice: &mut Dice) -> io::Result<&'static st
     let mut stream = scene.connect_with(dice, Some(4_096)).await?;
     let many = "GET /bytes/1/3000 HTTP/1.1\r\nHost: flood\r\n\r\n".repeat(50);
     let begun = Instant::now();
-    let patience = Duration::from_millis(deadlines::WRITE_STALL_MS) + OVERSTAY;
+    let patience = scene.patience(deadlines::WRITE_STALL_MS);
     while begun.elapsed() < patience {
         // It no longer takes any: that is right; in the end there is an error.
         match timeout(patience, stream.write_all(many.as_bytes())).await {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{OVERSTAY, Scene};
+use super::Scene;
 use crate::dice::Dice;
 use crate::plan::deadlines;
 
@@ -19,7 +19,7 @@ pub(super) async fn life(scene: &Scene, dice: &mut Dice) -> io::Result<&'static 
     let len = dice.pick(&[1_u64 << 20, 8 << 20, 64 << 20]);
     stream.write_all(format!("GET /large/{len} HTTP/1.1\r\nHost: slow\r\n\r\n").as_bytes()).await?;
     if dice.below(3) == 0 {
-        return Ok(reads_nothing(&stream).await);
+        return Ok(reads_nothing(scene, &stream).await);
     }
     let mut piece = [0; 512];
     for _ in 0..dice.between(10, 60) {
@@ -35,9 +35,9 @@ pub(super) async fn life(scene: &Scene, dice: &mut Dice) -> io::Result<&'static 
 
 /// The proxy must give up on a client that takes nothing: the reset shows as an error of the socket, even while unread
 /// bytes wait.
-async fn reads_nothing(stream: &TcpStream) -> &'static str {
+async fn reads_nothing(scene: &Scene, stream: &TcpStream) -> &'static str {
     let begun = Instant::now();
-    let patience = Duration::from_millis(deadlines::WRITE_STALL_MS) + OVERSTAY;
+    let patience = scene.patience(deadlines::WRITE_STALL_MS);
     while begun.elapsed() < patience {
         sleep(Duration::from_millis(100)).await;
         let error = stream.take_error();

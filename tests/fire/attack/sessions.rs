@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{OVERSTAY, Scene, heard, status};
+use super::{Scene, heard, status};
 use crate::dice::Dice;
 use crate::plan::deadlines;
 
@@ -18,7 +18,7 @@ pub(super) async fn life(scene: &Scene, dice: &mut Dice) -> io::Result<&'static 
     let path = dice.pick(&["/ws", "/ws", "/ws", "/ws", "/ws", "/ws", "/bytes/1/10"]);
     stream.write_all(ws::upgrade(path).as_bytes()).await?;
     let mut head = [0; 2_048];
-    let count = timeout(Duration::from_secs(10), stream.read(&mut head)).await.unwrap_or(Ok(0))?;
+    let count = timeout(scene.patience(0), stream.read(&mut head)).await.unwrap_or(Ok(0))?;
     let opened = status(&head[..count]);
     if opened != "101" {
         return Ok(opened);
@@ -40,7 +40,7 @@ pub(super) async fn life(scene: &Scene, dice: &mut Dice) -> io::Result<&'static 
                 _ => client_frame(opcode::CONTINUATION, b"of nothing"),
             };
             stream.write_all(&bad).await?;
-            until_end(&mut stream, OVERSTAY).await
+            until_end(&mut stream, scene.patience(0)).await
         }
         3 => {
             // A flood of small frames, the echoes hardly read.
@@ -64,9 +64,9 @@ pub(super) async fn life(scene: &Scene, dice: &mut Dice) -> io::Result<&'static 
         5 => {
             // More than a hundred megabytes are announced, little comes.
             stream.write_all(&[0x82, 0xff, 0, 0, 0, 0, 0x7f, 0, 0, 0, 1, 2, 3, 4, 5, 6]).await?;
-            until_end(&mut stream, Duration::from_millis(deadlines::WEBSOCKET_IDLE_MS) + OVERSTAY).await
+            until_end(&mut stream, scene.patience(deadlines::WEBSOCKET_IDLE_MS)).await
         }
-        _ => until_end(&mut stream, Duration::from_millis(deadlines::WEBSOCKET_IDLE_MS) + OVERSTAY).await,
+        _ => until_end(&mut stream, scene.patience(deadlines::WEBSOCKET_IDLE_MS)).await,
     }
 }
 

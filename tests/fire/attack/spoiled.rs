@@ -17,5 +17,5 @@ pub(super) async fn life(scene: &Scene, dice: &mut Dice) -> io::Result<&'static 
     if target == "silent" && dice.below(2) == 0 {
         return Ok(heard(&mut stream, Duration::from_millis(500)).await.unwrap_or("left"));
     }
-    Ok(ended_by(&mut stream, Duration::from_millis(deadlines::FIRST_BYTE_MS)).await)
+    Ok(ended_by(scene, &mut stream, deadlines::FIRST_BYTE_MS).await)
 }
