@@ -26,10 +26,14 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Runs a proxy until it is told to stop.
 pub(crate) fn run(sources: &Sources, settings: Settings) -> ExitCode {
     let small_pages = engine::io::refuse_huge_pages();
+    let open_files = engine::io::raise_open_files();
     let model = settings.config.model().clone();
     let _log = log::start(&model.logging);
     if let Err(error) = small_pages {
         tracing::debug!(%error, "huge pages stay allowed: sessions take more memory");
+    }
+    if let Err(error) = open_files {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let (sender, events) = mpsc::channel();
     // Before the first socket is open, so that no signal finds nobody.

@@ -1,4 +1,8 @@
 //! The accept loop of one listener on one core: admission, and handing over to a less loaded core.
+//!
+//! Two limits bound the clients that are let in: `max_connections`, and what descriptors suffice for with a backend
+//! connection for each. At either, accepting pauses and the backlog waits. What must hold: as long as the whole process
+//! keeps to these limits, no exchange of a client who is in fails for want of a descriptor.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,7 +22,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts until the core drains, for which `core/start.rs` wakes the task. Those that the kernel had accepted by then
 /// are served too: nobody who was let in is turned away.
 pub(crate) async fn accept_loop(local: Rc<Local>, listener: TcpListener, _accepting: Accepting) {
-    while let Some(next) = next(&local, &listener).await {
+    loop {
+        listener.accept_ahead(has_room_for_backlog(&local));
+        let Some(next) = next(&local, &listener).await else { return };
         match next {
             Ok(accepted) => {
                 admit(&local, &listener).await;
@@ -57,15 +63,28 @@ async fn next(local: &Local, listener: &TcpListener) -> Option<io::Result<Accept
         .await
 }
 
-/// Waits for a place under `max_connections`; the backlog waits meanwhile.
+/// Whether descriptors suffice if everybody who may be waiting in the backlog is accepted at once.
+fn has_room_for_backlog(local: &Local) -> bool {
+    let room = local.shared.connections_by_files().saturating_sub(local.shared.connections());
+    room > local.view().model().server.backlog as usize
+}
+
+/// Waits for a place under the limits; the backlog waits meanwhile.
 async fn admit(local: &Rc<Local>, listener: &TcpListener) {
-    let max = || local.view().model().server.max_connections as usize;
+    let configured = || local.view().model().server.max_connections as usize;
+    let by_files = local.shared.connections_by_files();
+    let max = || configured().min(by_files);
     if local.shared.admit(max()) {
         return;
     }
     listener.pause();
-    local.counters().accept_pauses.add(1);
-    tracing::warn!(max_connections = max(), "at max_connections: accepting pauses");
+    if configured() <= by_files {
+        local.counters().accept_pauses.add(1);
+        tracing::warn!(max_connections = max(), "at max_connections: accepting pauses");
+    } else {
+        local.counters().accept_exhausted.add(1);
+        tracing::warn!(connections = max(), "descriptors for no more connections: accepting pauses");
+    }
     loop {
         sleep(FULL_PAUSE).await;
         // While the core drains nothing new is accepted: the few that already were cannot grow in number.

@@ -17,7 +17,7 @@ use crate::core::listen::{self, Listening, Sockets};
 use crate::core::shared::Shared;
 use crate::core::start;
 use crate::error::Error;
-use crate::io::{Bound, Choice, Features, Options};
+use crate::io::{self as core_io, Bound, Choice, Features, Options};
 use crate::local;
 use crate::table::compile::Table;
 use crate::table::publish::{Publisher, Tables};
@@ -146,6 +146,7 @@ impl ProxyServer {
         if waiting.is_empty() {
             return Ok(());
         }
+        note_files(&running.shared);
         let model = self.snapshot.model();
         let begun = listen::begin(&running.listening, model.server.backlog, &local::tcp_options(model));
         let shared = &running.shared;
@@ -299,6 +300,21 @@ fn stop_cores(shared: &Shared, threads: &mut Vec<JoinHandle<()>>) {
 }
 
 /// The processors to run on, checked against what the process may use.
+/// Everything that stays open is open now; what is left is for clients and their backends.
+fn note_files(shared: &Shared) {
+    let (Ok(max), Ok(open)) = (core_io::open_files_max(), core_io::open_files()) else { return };
+    let by_files = shared.note_files(max, open);
+    let wanted = shared.tables.load().model().server.max_connections as usize;
+    if by_files < wanted {
+        tracing::warn!(
+            connections = by_files,
+            max_connections = wanted,
+            open_files_max = max,
+            "descriptors suffice for fewer connections than max_connections: raise the limit of open files"
+        );
+    }
+}
+
 fn processors(wanted: &Cores) -> Result<Vec<usize>, Error> {
     let usable: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();

@@ -12,6 +12,8 @@ pub(crate) struct Shared {
     pub(crate) cores: Vec<CoreShared>,
     /// Client connections over all cores: touched when one opens or closes, never by a request.
     connections: AtomicUsize,
+    /// Client connections that descriptors suffice for, once the cores have started.
+    by_files: OnceLock<usize>,
     /// Acceptors that have not ended, over all cores. A draining core ends only when there are none: until then
     /// another one may hand a connection over to it.
     pub(crate) accepting: AtomicUsize,
@@ -31,6 +33,9 @@ pub(crate) struct CoreShared {
     pub(crate) remote: OnceLock<Remote>,
 }
 
+/// Descriptors left free for what comes and goes: a file that is read again, a resolver, a log.
+const FILES_SPARE: u64 = 16;
+
 /// Below this many connections a core does not bother to hand any over.
 const HAND_OVER_MIN: usize = 8;
 
@@ -42,6 +47,7 @@ impl Shared {
             tables,
             cores: cores.collect(),
             connections: AtomicUsize::new(0),
+            by_files: OnceLock::new(),
             accepting: AtomicUsize::new(0),
         })
     }
@@ -51,6 +57,17 @@ impl Shared {
         for remote in self.cores.iter().filter_map(|core| core.remote.get()) {
             remote.post(message.clone());
         }
+    }
+
+    /// Told once, when everything that stays open is open: how many descriptors there may be, and how many there are.
+    /// Returns how many client connections they suffice for.
+    pub(crate) fn note_files(&self, max: u64, open: u64) -> usize {
+        *self.by_files.get_or_init(|| connections_by_files(max, open))
+    }
+
+    /// Client connections that descriptors suffice for.
+    pub(crate) fn connections_by_files(&self) -> usize {
+        self.by_files.get().copied().unwrap_or(usize::MAX)
     }
 
     /// Takes a place for one more client connection; false at the limit.
@@ -83,6 +100,12 @@ impl Shared {
     }
 }
 
+/// Each client may need one connection to a backend, too. At least one client is always served.
+fn connections_by_files(max: u64, open: u64) -> usize {
+    let free = max.saturating_sub(open).saturating_sub(FILES_SPARE);
+    usize::try_from(free / 2).unwrap_or(usize::MAX).max(1)
+}
+
 fn less_loaded(cores: &[CoreShared], own: usize) -> Option<usize> {
     let load = |core: &CoreShared| core.connections.load(Ordering::Relaxed);
     let mine = load(cores.get(own)?);
@@ -98,6 +121,15 @@ fn less_loaded(cores: &[CoreShared], own: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_client_gets_two_descriptors() {
+        let rows =
+            [(1_024, 20, 494), (64, 15, 16), (64, 64, 1), (20, 30, 1), (u64::MAX, 20, usize::MAX / 2 - 18)];
+        for (max, open, expected) in rows {
+            assert_eq!(connections_by_files(max, open), expected, "{max} {open}");
+        }
+    }
 
     #[test]
     fn a_core_over_its_share_hands_over_to_the_least_loaded() {

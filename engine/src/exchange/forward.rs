@@ -110,7 +110,9 @@ async fn attempt(
 async fn dial(conn: &ClientConn, view: &View, request: &Request) -> Result<BackendConn, Failed> {
     let backend = &view.backends[request.backend];
     let timeout_ms = view.model().timeouts.connect_ms;
-    let outcome = connect::connect(&backend.place, &view.tcp, &conn.alarm, timeout_ms).await;
+    // Idle connections of every backend hold descriptors; the busy ones are as many as there are clients at most.
+    let spare = || view.backends.iter().for_each(|backend| backend.pool.clear());
+    let outcome = connect::connect(&backend.place, &view.tcp, &conn.alarm, timeout_ms, spare).await;
     conn.local.counters().backend_connects.add(1);
     outcome.map_err(|fault| {
         tracing::debug!(backend = %backend.id, cause = %fault, "cannot connect");

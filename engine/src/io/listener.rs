@@ -1,5 +1,6 @@
 //! Listening sockets. Every core opens its own on the same address (`SO_REUSEPORT`), so that cores share nothing.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
@@ -121,6 +122,8 @@ fn ip_address(socket: &Socket2) -> io::Result<SocketAddr> {
 /// A listening socket of this core.
 pub struct TcpListener {
     key: Key,
+    /// Connections are accepted before they are asked for.
+    ahead: Cell<bool>,
     /// Bound to its thread: the key means something else on another core.
     not_send: PhantomData<*const ()>,
 }
@@ -133,7 +136,11 @@ impl TcpListener {
     pub fn adopt(bound: Bound) -> TcpListener {
         let fd = bound.socket.into_raw_fd();
         let key = with_core(|core| core.sockets.borrow_mut().insert(Socket::new(fd)));
-        TcpListener { key: key.expect("listeners are adopted on a core"), not_send: PhantomData }
+        TcpListener::of(key.expect("listeners are adopted on a core"))
+    }
+
+    fn of(key: Key) -> TcpListener {
+        TcpListener { key, ahead: Cell::new(true), not_send: PhantomData }
     }
 
     /// Listens in the world of this core.
@@ -145,10 +152,11 @@ impl TcpListener {
         let orphan = super::simulated::listen(address).expect("there is a world on simulated cores only");
         let fd = Descriptor::World(orphan).into_raw();
         let key = with_core(|core| core.sockets.borrow_mut().insert(Socket::new(fd)));
-        TcpListener { key: key.expect("listeners are adopted on a core"), not_send: PhantomData }
+        TcpListener::of(key.expect("listeners are adopted on a core"))
     }
 
-    /// The next connection. Arms the accept, which stays armed and accepts ahead, until [`TcpListener::pause`].
+    /// The next connection. Arms the accept, which stays armed and accepts ahead, until [`TcpListener::pause`] or
+    /// [`TcpListener::accept_ahead`].
     ///
     /// # Errors
     /// As the kernel reports; `EMFILE` and `ENFILE` (out of descriptors) pass when some are closed: wait, then go on.
@@ -169,7 +177,7 @@ impl TcpListener {
             let next = socket.take_accepted();
             drop(sockets);
             if next.is_none() {
-                core.start_accept(self.key);
+                core.start_accept(self.key, self.ahead.get());
             }
             next.map(|next| next.map(|fd| Accepted::new(core, fd)))
         });
@@ -195,6 +203,14 @@ impl TcpListener {
             Poll::Pending
         });
         last.unwrap_or(Poll::Ready(None))
+    }
+
+    /// Whether connections are accepted before they are asked for, all that the backlog holds in one go: cheaper, but
+    /// each holds a descriptor from then on. At first they are.
+    pub fn accept_ahead(&self, ahead: bool) {
+        if self.ahead.replace(ahead) && !ahead {
+            self.pause();
+        }
     }
 
     /// Stops accepting until [`TcpListener::accept`] is called again: new connections wait in the backlog. Those that

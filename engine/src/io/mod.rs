@@ -5,6 +5,7 @@
 //! made to travel: [`Bound`], [`Accepted`] and [`Remote`].
 
 mod driver;
+mod files;
 mod listener;
 mod memory;
 mod ring;
@@ -17,6 +18,7 @@ use std::marker::PhantomData;
 #[cfg(feature = "simulation")]
 pub(crate) use driver::simulated;
 pub use driver::{Choice, Features};
+pub use files::{open_files, open_files_max, raise_open_files};
 pub use listener::{Accepted, Bound, TcpListener};
 pub use memory::refuse_huge_pages;
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};

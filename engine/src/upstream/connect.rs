@@ -1,13 +1,21 @@
 //! Opening a connection to a backend within its deadline, trying every address that the name has.
+//!
+//! Where no descriptor is left, the caller gives up what it can spare, and the connection is tried again within the same
+//! deadline.
 
 use std::io;
+use std::time::Duration;
 
 use super::lease::BackendConn;
 use crate::error::{Cause, Fault};
-use crate::io::{Alarm, Stream, TcpOptions, TcpStream, UnixStream, now_ms};
+use crate::io::{Alarm, Stream, TcpOptions, TcpStream, UnixStream, now_ms, sleep};
 use crate::table::compile::Place;
 
-/// Connects to the first address that accepts. `alarm` is the caller's; its deadline is replaced.
+/// How long to wait for a descriptor before the next try: closing is an operation of the loop.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
+
+/// Connects to the first address that accepts. `alarm` is the caller's; its deadline is replaced. `spare` is called when
+/// descriptors have run out: it closes what nobody uses.
 ///
 /// # Errors
 /// Always retry-safe: nothing was sent.
@@ -16,13 +24,26 @@ pub(crate) async fn connect(
     options: &TcpOptions,
     alarm: &Alarm,
     timeout_ms: u64,
+    spare: impl Fn(),
 ) -> Result<BackendConn, Fault> {
     alarm.set(Some(now_ms() + timeout_ms));
-    let attempt = dial(place, options);
+    let attempt = dial_with_patience(place, options, spare);
     match with_alarm(alarm, attempt).await {
         Some(Ok(stream)) => Ok(BackendConn::new(stream)),
         Some(Err(error)) => Err(Fault::origin(Cause::Network(error)).retry_safe()),
         None => Err(Fault::origin(Cause::ConnectTimeout).retry_safe()),
+    }
+}
+
+async fn dial_with_patience(place: &Place, options: &TcpOptions, spare: impl Fn()) -> io::Result<Stream> {
+    loop {
+        match dial(place, options).await {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                spare();
+                sleep(EXHAUSTED_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

@@ -216,7 +216,7 @@ impl State {
                 return;
             }
             let step = match operation.action {
-                Action::Accept => accept(operation.fd),
+                Action::Accept { .. } => accept(operation.fd),
                 Action::ReceiveLarge { .. } => receive(operation.fd, Size::Large, buffers),
                 _ => receive(operation.fd, Size::Small, buffers),
             };
@@ -228,6 +228,10 @@ impl State {
                 Step::Filled { bytes, id } => {
                     watched.input = None;
                     self.push(&operation, bytes, false, Some(id));
+                }
+                Step::Accepted(fd) if matches!(operation.action, Action::Accept { again: false }) => {
+                    watched.input = None;
+                    self.complete(&operation, fd);
                 }
                 Step::Accepted(fd) => self.progress(&operation, fd, None),
                 Step::Over(result) => {

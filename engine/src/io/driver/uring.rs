@@ -121,7 +121,13 @@ fn entry(operation: &Operation) -> Entry {
         Action::SendGathered { header } => {
             opcode::SendMsg::new(fd, header).flags(libc::MSG_NOSIGNAL as u32).build()
         }
-        Action::Accept => opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build(),
+        Action::Accept { again: true } => opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build(),
+        // Null pointers say that the peer's address is not wanted.
+        Action::Accept { again: false } => {
+            opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
+                .flags(libc::SOCK_CLOEXEC)
+                .build()
+        }
         Action::Connect { address, len } => opcode::Connect::new(fd, address, len).build(),
         Action::Cancel { kind } => {
             let of = CancelBuilder::user_data(ops::user_data(kind, operation.key));

@@ -60,8 +60,8 @@ pub(crate) enum Action {
     Send { start: *const u8, len: u32 },
     /// Sends several pieces in order.
     SendGathered { header: *const libc::msghdr },
-    /// Accepts again and again.
-    Accept,
+    /// Accepts once, or again and again.
+    Accept { again: bool },
     /// Connects.
     Connect { address: *const libc::sockaddr, len: libc::socklen_t },
     /// Cancels one kind of operation of the socket. Completes with 0, or `-ENOENT` when there is none.
@@ -78,7 +78,7 @@ impl Operation {
             Action::Receive => Kind::Receive,
             Action::ReceiveLarge { .. } => Kind::ReceiveLarge,
             Action::Send { .. } | Action::SendGathered { .. } => Kind::Send,
-            Action::Accept => Kind::Accept,
+            Action::Accept { .. } => Kind::Accept,
             Action::Connect { .. } => Kind::Connect,
             Action::Cancel { .. } => Kind::Cancel,
             Action::Close => Kind::Close,
@@ -130,9 +130,9 @@ pub(crate) fn send_gathered(fd: RawFd, key: Key, header: *const libc::msghdr) ->
     Operation { key, fd, action: Action::SendGathered { header } }
 }
 
-/// Accepts again and again.
-pub(crate) fn accept(fd: RawFd, key: Key) -> Operation {
-    Operation { key, fd, action: Action::Accept }
+/// Accepts once, or again and again.
+pub(crate) fn accept(fd: RawFd, key: Key, again: bool) -> Operation {
+    Operation { key, fd, action: Action::Accept { again } }
 }
 
 /// Connects.

@@ -404,15 +404,15 @@ impl Core {
         }
     }
 
-    /// Arms the accept of a listener if it is not armed.
-    pub(crate) fn start_accept(&self, key: Key) {
+    /// Arms the accept of a listener if it is not armed: for one connection, or for all that come.
+    pub(crate) fn start_accept(&self, key: Key, again: bool) {
         let mut sockets = self.sockets.borrow_mut();
         let Some(socket) = sockets.get_mut(key) else { return };
         if socket.receiving == Receiving::Off && !socket.closing {
             socket.is_listener = true;
             socket.receiving = Receiving::Armed(Size::Small);
             socket.in_flight += 1;
-            self.push(&ops::accept(socket.fd, key));
+            self.push(&ops::accept(socket.fd, key, again));
         }
     }
 

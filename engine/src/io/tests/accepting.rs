@@ -43,6 +43,32 @@ fn a_pause_leaves_connections_in_the_backlog_and_the_next_accept_takes_them() {
 }
 
 #[test]
+fn only_those_asked_for_are_accepted_where_nothing_is_accepted_ahead() {
+    on_core(async {
+        let (listener, address) = listen();
+        let fd = descriptors_of_core()[0];
+        // It was armed for all that come, and is no more.
+        let first = StdStream::connect(address).unwrap();
+        let mut taken = vec![listener.accept().await.unwrap()];
+        listener.accept_ahead(false);
+        some_turns(3).await;
+        let waiting: Vec<StdStream> = (0..5).map(|_| StdStream::connect(address).unwrap()).collect();
+        until(|| backlog(fd) == 5).await;
+        for left in (0..5).rev() {
+            taken.push(listener.accept().await.unwrap());
+            some_turns(20).await;
+            assert_eq!(backlog(fd), left, "one was asked for, one is accepted");
+        }
+        // And all again once they may be.
+        listener.accept_ahead(true);
+        let more: Vec<StdStream> = (0..5).map(|_| StdStream::connect(address).unwrap()).collect();
+        taken.push(listener.accept().await.unwrap());
+        until(|| backlog(fd) == 0).await;
+        drop((first, taken, waiting, more));
+    });
+}
+
+#[test]
 fn an_accept_right_after_a_pause_is_not_forgotten() {
     on_core(async {
         let (listener, address) = listen();
