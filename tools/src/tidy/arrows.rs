@@ -10,7 +10,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("protocol", &[]),
     ("config-core", &[]),
     ("engine", &["protocol", "config-core"]),
-    ("control", &["config-core", "engine"]),
+    ("control", &["config-core", "engine", "load"]),
     ("load", &["engine"]),
     ("tests", &["protocol", "config-core", "engine", "control"]),
     ("bench", &["protocol", "config-core", "engine", "control", "load", "tests"]),
@@ -20,6 +20,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
 
 /// Files of `control` that may name the engine: the binary's own modules, never the library's.
 const JOINING_FILES: [&str; 2] = ["control/src/main.rs", "control/src/bootstrap.rs"];
+/// The only file of `control` that may name the load.
+const BENCH_FILE: &str = "control/src/bench.rs";
 
 /// A manifest may depend on the crates of its row only.
 pub(super) fn check_manifest(path: &str, text: &str) -> Vec<Finding> {
@@ -54,7 +56,7 @@ fn arrow(path: &str, line: usize, from: &str, to: &str, allowed: &[&str]) -> Opt
     })
 }
 
-/// Inside `control`, only the binary names the engine, and nothing names the protocol.
+/// Inside `control`, only the binary names the engine and the load, and nothing names the protocol.
 pub(super) fn check_source(path: &str, source: &Source) -> Vec<Finding> {
     if !path.starts_with("control/src/") {
         return Vec::new();
@@ -64,6 +66,9 @@ pub(super) fn check_source(path: &str, source: &Source) -> Vec<Finding> {
     for (line, code) in source.all() {
         if !joins && code.contains("engine::") && has_word(code, "engine") {
             findings.push(error(path, line, "only the binary joins control and engine".to_owned()));
+        }
+        if path != BENCH_FILE && code.contains("load::") && has_word(code, "load") {
+            findings.push(error(path, line, "only the binary's bench.rs joins control and load".to_owned()));
         }
         if code.contains("protocol::") && has_word(code, "protocol") {
             findings.push(error(path, line, "control never uses protocol".to_owned()));
@@ -117,6 +122,9 @@ mod tests {
         assert_eq!(count("control/src/main.rs"), 0);
         assert_eq!(count("bench/src/main.rs"), 0);
         assert_eq!(check_source("control/src/lib.rs", &Source::new("pub mod bootstrap;")).len(), 1);
+        assert_eq!(check_source("control/src/cli/mod.rs", &Source::new("use load::Work;")).len(), 1);
+        assert_eq!(check_source("control/src/bench.rs", &Source::new("use load::Work;")).len(), 0);
+        assert_eq!(check_source("control/src/bench.rs", &Source::new("use engine::Error;")).len(), 1);
         assert_eq!(check_source("control/src/main.rs", &Source::new("use protocol::h1;")).len(), 1);
     }
 }
