@@ -1,5 +1,7 @@
 //! `cores`: `auto`, a count, or a list of processors such as `0-3,6`.
 
+use std::str::FromStr;
+
 use super::bounds;
 use super::section::{Findings, Written};
 use crate::model::Cores;
@@ -12,12 +14,24 @@ pub(crate) fn cores(written: &Written, findings: &mut Findings) -> Cores {
         return cores;
     }
     let problem = format!("found {:?}", written.text);
-    let allowed = format!(
+    findings.refuse(&written.origin, &written.path, problem, allowed());
+    Cores::Auto
+}
+
+fn allowed() -> String {
+    format!(
         "allowed: \"auto\", a count from 1 to {}, or processors such as \"0-3,6\" (\"0\" or \"0-0\" for processor 0 alone)",
         bounds::CORES.max
-    );
-    findings.refuse(&written.origin, &written.path, problem, allowed);
-    Cores::Auto
+    )
+}
+
+impl FromStr for Cores {
+    /// What is allowed.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Cores, String> {
+        parse(text.trim()).ok_or_else(allowed)
+    }
 }
 
 fn parse(text: &str) -> Option<Cores> {
