@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// The core that every proxy is pinned to.
@@ -17,12 +16,6 @@ pub(crate) fn pin_to_load_core() -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(LOAD_CORE);
     Ok(sched_setaffinity(None, &set)?)
-}
-
-/// Raises the limit of open files as far as the system allows; the proxies inherit it.
-pub(crate) fn raise_open_files() -> io::Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
 }
 
 /// Puts this process, and the proxies that it will start, before other work on the machine where the system

@@ -200,7 +200,7 @@ fn plan(turns: &Turns, default_works: &str, proxies: Vec<Proxy>, pinion: PathBuf
 }
 
 fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> io::Result<()> {
-    cores::raise_open_files()?;
+    load::raise_open_files()?;
     cores::pin_to_load_core()?;
     let priority = cores::raise_priority(realtime);
     let machine = Machine::read();

@@ -1,12 +1,14 @@
-//! The few WebSocket frames that the load needs: one message per frame, payload up to 64 KiB. Pure bytes.
+//! The few WebSocket frames that the load needs, each read when it is whole. Pure bytes.
 //!
-//! The origin and the client of the load loop use it. It is deliberately not `protocol::ws`: the instrument
+//! The origin and the WebSocket clients use it. It is deliberately not `protocol::ws`: the instrument
 //! must not share a mistake with what it measures.
 
 /// Where one frame lies in the bytes received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) opcode: u8,
+    /// The last one of its message.
+    pub(crate) is_final: bool,
     pub(crate) mask: Option<[u8; 4]>,
     /// Offset of the payload; the frame begins at 0.
     pub(crate) payload_start: usize,
@@ -22,7 +24,11 @@ impl Frame {
                 let (len, rest) = rest.split_first_chunk()?;
                 (usize::from(u16::from_be_bytes(*len)), rest)
             }
-            127 => return None, // The load never sends one, so neither does an echo of it.
+            127 => {
+                let (len, rest) = rest.split_first_chunk()?;
+                // One that does not fit is never whole either.
+                (usize::try_from(u64::from_be_bytes(*len)).ok()?, rest)
+            }
             short => (usize::from(short), rest),
         };
         let (mask, rest) = match second & 0x80 {
@@ -32,6 +38,7 @@ impl Frame {
         let payload_start = input.len() - rest.len();
         (rest.len() >= payload_len).then_some(Frame {
             opcode: first & 0x0f,
+            is_final: first & 0x80 != 0,
             mask,
             payload_start,
             payload_len,
@@ -56,21 +63,27 @@ pub(crate) fn write_echo(frame: Frame, input: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends one masked binary frame.
-pub(crate) fn write_masked(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
-    write_head(BINARY, payload.len(), 0x80, out);
+/// Appends one masked frame, a whole message.
+pub(crate) fn write_masked(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+    write_head(opcode, payload.len(), 0x80, out);
     out.extend_from_slice(&mask);
     let start = out.len();
     out.extend_from_slice(payload);
     apply_mask(&mut out[start..], mask);
 }
 
-/// RFC 6455 5.2: binary message.
+/// RFC 6455 5.2: a further frame of the message, a text message, a binary message.
+pub(crate) const CONTINUATION: u8 = 0;
+/// See [`CONTINUATION`].
+pub(crate) const TEXT: u8 = 1;
+/// See [`CONTINUATION`].
 pub(crate) const BINARY: u8 = 2;
 /// RFC 6455 5.5.1.
 pub(crate) const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
+/// RFC 6455 5.5.2.
+pub(crate) const PING: u8 = 9;
+/// RFC 6455 5.5.3.
+pub(crate) const PONG: u8 = 10;
 
 fn write_head(opcode: u8, payload_len: usize, mask_bit: u8, out: &mut Vec<u8>) {
     out.push(0x80 | opcode);
@@ -80,7 +93,10 @@ fn write_head(opcode: u8, payload_len: usize, mask_bit: u8, out: &mut Vec<u8>) {
             out.push(mask_bit | 126);
             out.extend_from_slice(&len.to_be_bytes());
         }
-        Err(_) => unreachable!("the load sends no payload over 64 KiB"),
+        Err(_) => {
+            out.push(mask_bit | 127);
+            out.extend_from_slice(&(payload_len as u64).to_be_bytes());
+        }
     }
 }
 
@@ -103,11 +119,11 @@ mod tests {
 
     #[test]
     fn echo_of_a_masked_frame_is_its_payload_unmasked() {
-        for len in [0, 1, 64, 125, 126, 1000] {
+        for len in [0, 1, 64, 125, 126, 1000, 70_000] {
             let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let mut sent = Vec::new();
-            write_masked(&payload, [1, 2, 3, 4], &mut sent);
-            for cut in 0..sent.len() {
+            write_masked(BINARY, &payload, [1, 2, 3, 4], &mut sent);
+            for cut in (0..sent.len()).take(1100) {
                 assert_eq!(Frame::read(&sent[..cut]), None, "{len} bytes cut at {cut}");
             }
             let frame = Frame::read(&sent).expect("the frame is whole");

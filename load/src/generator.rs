@@ -18,7 +18,7 @@ use super::client::{self, Ask};
 use super::measure::cpu::CpuReading;
 use super::measure::memory::pss_kib;
 use super::measure::others::MachineReading;
-use super::open::Schedule;
+use super::open::{Pace, Schedule};
 use super::origin::{Answers, Origin};
 use super::session::{self, Session};
 use super::tally::Tally;
@@ -172,10 +172,10 @@ async fn keep_rate(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
     for stream in client::connect_all(aim.target, aim.work.clients()).await? {
         spawn(client::keep_schedule(stream, Rc::clone(&ask), Rc::clone(tally), Rc::clone(&schedule)));
     }
-    schedule.dispatch(interval, aim.warmup).await;
+    schedule.dispatch(Pace::from_now(interval, aim.warmup)).await;
     tally.count_latency(true);
     let window = Window::open(aim, tally);
-    schedule.dispatch(interval, aim.window).await;
+    schedule.dispatch(Pace::from_now(interval, aim.window)).await;
     let mut outcome = window.close(tally);
     // What fell due in the window counts, however late it is answered.
     wait_until(|| schedule.backlog() == 0).await;

@@ -1,4 +1,5 @@
-//! The load: what drives a server, and an origin to put behind a proxy. `bench` compares Pinion with its peers by it.
+//! The load: what drives a server, and an origin to put behind a proxy. The crate `bench` compares Pinion with its peers
+//! by [`Generator`]; `pinion bench` drives any server by [`bench`].
 //!
 //! It runs on `engine::io`, and on nothing else of the engine or of `protocol`: framing, masks and the checks of
 //! answers are its own, since the instrument must not share a mistake with what it measures.
@@ -6,11 +7,13 @@
 
 mod aim;
 mod answer;
+pub mod bench;
 mod client;
 mod frame;
 mod generator;
 pub mod measure;
 mod open;
+mod open_files;
 mod origin;
 mod session;
 mod tally;
@@ -18,4 +21,5 @@ mod work;
 
 pub use aim::{Aim, Outcome};
 pub use generator::Generator;
+pub use open_files::raise_open_files;
 pub use work::Work;

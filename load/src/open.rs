@@ -2,8 +2,8 @@
 //!
 //! One dispatcher watches the clock; idle client tasks wait for it. When all clients are busy, a due request
 //! waits in the schedule and its latency still counts from when it was due: that is the correction for
-//! coordinated omission. The dispatcher never sleeps (the timers of a core tick in milliseconds, far too coarse for
-//! tens of thousands of requests a second), so the load thread keeps its core busy.
+//! coordinated omission. At more than a few hundred requests a second the dispatcher never sleeps (the timers of a core
+//! tick in milliseconds, far too coarse for that), so the load thread keeps its core busy.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,7 +11,26 @@ use std::future::poll_fn;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use engine::io::yield_now;
+use engine::io::{sleep, yield_now};
+
+/// How much later than asked a sleep may end.
+const TIMER_ERROR: Duration = Duration::from_millis(2);
+
+/// When requests fall due.
+pub(crate) struct Pace {
+    pub(crate) first: Instant,
+    pub(crate) interval: Duration,
+    /// Nothing falls due from here on.
+    pub(crate) end: Instant,
+}
+
+impl Pace {
+    /// From now, for `length`.
+    pub(crate) fn from_now(interval: Duration, length: Duration) -> Pace {
+        let first = Instant::now();
+        Pace { first, interval, end: first + length }
+    }
+}
 
 /// Due requests not yet taken, and client tasks that wait for one.
 pub(crate) struct Schedule {
@@ -41,21 +60,23 @@ impl Schedule {
         .await
     }
 
-    /// Lets requests fall due every `interval` for `length` from now.
-    pub(crate) async fn dispatch(&self, interval: Duration, length: Duration) {
-        let start = Instant::now();
-        let mut next = start;
-        let end = start + length;
-        while next < end {
+    /// Lets requests fall due at `pace`, until it ends or the run is over.
+    pub(crate) async fn dispatch(&self, pace: Pace) {
+        let mut next = pace.first;
+        while next < pace.end && !self.is_over.get() {
             let now = Instant::now();
-            while next <= now && next < end {
+            while next <= now && next < pace.end {
                 self.due.borrow_mut().push_back(next);
                 if let Some(client) = self.idle.borrow_mut().pop() {
                     client.wake();
                 }
-                next += interval;
+                next += pace.interval;
             }
-            yield_now().await;
+            // Far off, the timers are good enough, and the core is left to others.
+            match next.saturating_duration_since(now).checked_sub(TIMER_ERROR) {
+                Some(rest) if rest > TIMER_ERROR => sleep(rest).await,
+                _ => yield_now().await,
+            }
         }
     }
 

@@ -240,7 +240,7 @@ fn echo_frames(input: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::write_masked;
+    use super::super::frame::{BINARY, write_masked};
     use super::*;
 
     #[test]
@@ -264,8 +264,8 @@ mod tests {
     #[test]
     fn frames_are_echoed_at_every_split_and_the_rest_is_left() {
         let mut wire = Vec::new();
-        write_masked(b"one", [1, 2, 3, 4], &mut wire);
-        write_masked(b"two more", [5, 6, 7, 8], &mut wire);
+        write_masked(BINARY, b"one", [1, 2, 3, 4], &mut wire);
+        write_masked(BINARY, b"two more", [5, 6, 7, 8], &mut wire);
         let mut whole = Vec::new();
         assert_eq!(echo_frames(&wire, &mut whole), (wire.len(), false));
         for cut in 0..wire.len() {

@@ -55,7 +55,7 @@ impl Session {
         self.message += 1;
         let payload = payload(self.number, self.message);
         let mut out = take_buf();
-        write_masked(&payload, MASK, &mut out);
+        write_masked(BINARY, &payload, MASK, &mut out);
         self.stream.send(freeze(out));
         let first = receive(&self.stream).await?;
         if is_echo(&first, &payload) {
