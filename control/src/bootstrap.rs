@@ -62,7 +62,7 @@ pub(crate) fn fail(reason: &str) -> ExitCode {
     fail_with(EXIT_FAILURE, reason)
 }
 
-fn fail_with(code: u8, reason: &str) -> ExitCode {
+pub(crate) fn fail_with(code: u8, reason: &str) -> ExitCode {
     eprintln!("pinion: {reason}");
     ExitCode::from(code)
 }

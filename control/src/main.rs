@@ -3,6 +3,7 @@
 //! Exit codes: 0 stopped, 1 run-time failure (or stopped by a second signal), 2 configuration.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod bootstrap;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(file)) => serve(file_sources(file)),
         Some(Command::Check { file, dump }) => check(&file_sources(file), dump),
         Some(Command::Demo(flags)) => run_demo(flags),
+        Some(Command::Bench(flags)) => bench::run(&flags),
     }
 }
 

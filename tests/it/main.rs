@@ -4,6 +4,7 @@
 
 mod backend_dies;
 mod backpressure;
+mod bench_command;
 mod bodies;
 mod busy_poll;
 mod caps;

@@ -3,6 +3,7 @@
 //! A flag that does not exist, or a value that has no meaning, ends the process with 2, like every other
 //! mistake in a configuration.
 
+pub mod bench;
 pub mod check;
 
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub enum Command {
         #[arg(long)]
         dump: bool,
     },
+    /// Measure an HTTP or WebSocket server: rate, latency, errors
+    Bench(Box<bench::BenchFlags>),
 }
 
 /// Flags of the commands that read a file.
@@ -95,6 +98,7 @@ Examples:
   pinion --target ws://localhost:8080/ws --port 3000
   pinion serve --config pinion.toml
   pinion check --config pinion.toml --dump
+  pinion bench http://localhost:3000/ --rate 20000 --duration 30s
 
 A target's path is put before every request path; \"/\" becomes exactly the target's path.
 Settings: flags win over environment (PINION_SERVER__MAX_CONNECTIONS, …), which wins over the file.
