@@ -2,8 +2,9 @@
 //! here: [`TcpStream`], [`UnixStream`], [`TcpListener`], [`Lease`], [`Alarm`], [`spawn`], [`sleep`].
 //!
 //! All of them belong to one core (one thread) and find it through a thread-local; none is `Send`, except what is
-//! made to travel: [`Bound`], [`Accepted`] and [`Remote`].
+//! made to travel: [`Bound`], [`Accepted`], [`Detached`] and [`Remote`].
 
+mod detached;
 mod driver;
 mod files;
 mod listener;
@@ -15,6 +16,7 @@ mod time;
 use std::future::Future;
 use std::marker::PhantomData;
 
+pub use detached::Detached;
 #[cfg(feature = "simulation")]
 pub(crate) use driver::simulated;
 pub use driver::{Choice, Features};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use super::Lease;
-use super::driver::Driver;
+use super::driver::{Descriptor, Driver};
 use super::ring::buffers::Size;
 use super::ring::ring::with_core;
 use super::ring::slab::Key;
@@ -208,6 +208,20 @@ impl Stream {
     #[cfg(feature = "simulation")]
     pub fn is_disturbed(&self) -> bool {
         self.with_socket(|socket| socket.fd).is_none_or(super::simulated::is_disturbed)
+    }
+
+    /// Whether [`Stream::detach`] has a chance. Not right behind a long body.
+    pub fn can_detach(&self) -> bool {
+        with_core(|core| core.can_leave(self.key)).unwrap_or(false)
+    }
+
+    /// Stops receiving; see `Core::poll_leave`.
+    pub(super) fn poll_leave(&self) -> Poll<bool> {
+        with_core(|core| core.poll_leave(self.key)).unwrap_or(Poll::Ready(false))
+    }
+
+    pub(super) fn second_descriptor(&self) -> Option<Descriptor> {
+        self.with_fd(|driver, fd| driver.second_descriptor(fd).ok()).flatten()
     }
 
     fn with_socket<R>(&self, f: impl FnOnce(&mut Socket) -> R) -> Option<R> {

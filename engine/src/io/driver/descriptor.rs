@@ -43,6 +43,18 @@ impl Driver {
         Descriptor::Kernel(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
+    /// A descriptor of the same connection, which outlives this one.
+    ///
+    /// # Errors
+    /// Out of descriptors. The simulated world has one core only: nothing leaves it.
+    pub(crate) fn second_descriptor(&self, fd: RawFd) -> io::Result<Descriptor> {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(_) = self {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Descriptor::Kernel(borrow(fd).try_clone_to_owned()?))
+    }
+
     /// A TCP socket that is about to connect to `address`.
     ///
     /// # Errors

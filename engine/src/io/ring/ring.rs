@@ -201,13 +201,13 @@ impl Core {
     }
 
     fn sleep(&self) -> io::Result<()> {
+        let expiry = self.timers.borrow().next_expiry();
+        let wait = || expiry.map(|at| Duration::from_millis(at).saturating_sub(self.elapsed()));
         let spin = self.options.busy_poll;
-        if !spin.is_zero() && self.driver.spin(&self.buffers, spin)? {
+        if !spin.is_zero() && self.driver.spin(&self.buffers, wait().map_or(spin, |wait| wait.min(spin)))? {
             return Ok(());
         }
-        let expiry = self.timers.borrow().next_expiry();
-        let wait = expiry.map(|at| Duration::from_millis(at).saturating_sub(self.elapsed()));
-        self.driver.wait(&self.buffers, wait)
+        self.driver.wait(&self.buffers, wait())
     }
 
     fn dispatch(&self, completion: Completion) {

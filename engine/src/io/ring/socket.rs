@@ -16,6 +16,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::task::Poll;
 
 use super::buffers::{Lease, Size};
 use super::inbox::Inbox;
@@ -45,6 +46,8 @@ pub(crate) struct Socket {
     dirty: bool,
     /// Waits in the core's list for buffers.
     starved: bool,
+    /// Is about to leave this core: it receives no more.
+    leaving: bool,
 
     receiving: Receiving,
     size_wanted: Size,
@@ -75,6 +78,7 @@ impl Socket {
             is_listener: false,
             dirty: false,
             starved: false,
+            leaving: false,
             receiving: Receiving::Off,
             size_wanted: Size::Small,
             ended: false,
@@ -221,7 +225,8 @@ impl Core {
     }
 
     fn arm_socket(&self, key: Key, socket: &mut Socket) {
-        let able = !socket.closing && !socket.ended && socket.receive_error == 0 && !socket.starved;
+        let stopped = socket.closing || socket.leaving || socket.ended || socket.receive_error != 0;
+        let able = !stopped && !socket.starved;
         if !able || socket.receiving != Receiving::Off {
             return;
         }
@@ -300,9 +305,35 @@ impl Core {
             self.arm_socket(key, socket);
         }
         if let Some(reader) = socket.reader
-            && socket.has_input()
+            && (socket.has_input() || socket.leaving)
         {
             self.tasks.wake(reader);
+        }
+    }
+
+    /// Whether a socket that is idle can leave: not while it waits for more of a long body, which the last one may have been.
+    pub(crate) fn can_leave(&self, key: Key) -> bool {
+        let sockets = self.sockets.borrow();
+        sockets.get(key).is_some_and(|socket| socket.receiving != Receiving::Armed(Size::Large))
+    }
+
+    /// Stops receiving for good. Ready when the kernel holds nothing of the socket any more: true if it is idle and
+    /// could go on elsewhere, false if something came, failed or is unsent. Registers the current task.
+    pub(crate) fn poll_leave(&self, key: Key) -> Poll<bool> {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else { return Poll::Ready(false) };
+        socket.leaving = true;
+        socket.reader = self.tasks.current();
+        let is_idle = !socket.has_input() && socket.outbox.is_none() && !socket.is_broken();
+        match socket.receiving {
+            _ if !is_idle => Poll::Ready(false),
+            Receiving::Armed(Size::Large) => Poll::Ready(false),
+            Receiving::Armed(Size::Small) => {
+                self.cancel_receive(key, socket);
+                Poll::Pending
+            }
+            Receiving::Off if socket.in_flight == 0 => Poll::Ready(true),
+            Receiving::Off | Receiving::Cancelling => Poll::Pending,
         }
     }
 
@@ -459,15 +490,16 @@ impl Core {
         socket.in_flight -= 1;
         socket.cancels -= 1;
         if !socket.closing {
-            if completion.result < 0 && socket.receiving == Receiving::Cancelling {
+            let not_found = completion.result < 0 && socket.receiving == Receiving::Cancelling;
+            if not_found {
                 // Nothing was found to cancel: what was armed still is, or its last completion is on its way.
                 socket.receiving = Receiving::Armed(Size::Small);
-                // Whoever waits for the end of an accept asks for it again.
-                if socket.is_listener
-                    && let Some(reader) = socket.reader
-                {
-                    self.tasks.wake(reader);
-                }
+            }
+            // Whoever waits for the end of an accept or a receive looks again, and asks again if it must.
+            if (socket.leaving || (not_found && socket.is_listener))
+                && let Some(reader) = socket.reader
+            {
+                self.tasks.wake(reader);
             }
             return;
         }

@@ -8,6 +8,7 @@ mod alarms;
 mod buffers;
 mod closing;
 mod connecting;
+mod detaching;
 mod echo;
 mod messages;
 mod options;
