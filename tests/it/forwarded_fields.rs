@@ -137,3 +137,21 @@ fn target_path_of_the_backend_comes_first() {
     assert_eq!(targets[1..], ["/base/a", "/base/b?c=%20d"]);
     assert!(targets[0] == "/base" || targets[0] == "/base/", "{}", targets[0]);
 }
+
+#[test]
+fn a_client_that_was_gone_before_it_was_let_in_asks_nothing() {
+    let origin = Origin::answering("ok");
+    let pinion = Settings::to(&origin).set("server", "max_connections = 1").start();
+    let mut first = pinion.client();
+    assert_eq!(first.get("/first").status, 200);
+    // It waits for a place with a whole request, and resets: the kernel still has its bytes, but not its address.
+    for _ in 0..5 {
+        let mut ghost = pinion.client();
+        ghost.send("POST /ghost HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+        ghost.reset();
+    }
+    drop(first);
+    assert_eq!(pinion.client().get("/last").status, 200);
+    let targets: Vec<String> = origin.requests().into_iter().map(|request| request.target).collect();
+    assert_eq!(targets, ["/first", "/last"], "nobody's request");
+}

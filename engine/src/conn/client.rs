@@ -33,22 +33,23 @@ pub(crate) struct Peer {
 }
 
 impl ClientConn {
-    /// Takes an accepted connection over in the current task.
-    pub(crate) fn new(local: Rc<Local>, accepted: Accepted) -> ClientConn {
+    /// Takes an accepted connection over in the current task. `None`, and it closes, if the client has reset it since: the
+    /// kernel knows its address no more, and a backend must not get a request from nowhere.
+    pub(crate) fn new(local: Rc<Local>, accepted: Accepted) -> Option<ClientConn> {
         let place = Place::take(&local);
         let stream: Stream = accepted.into_stream().into();
         // An IPv4-mapped address is shown as the IPv4 address it is.
-        let address = stream.peer_address().map(|address| address.ip().to_canonical());
-        let text = address.map(|address| address.to_string()).unwrap_or_default().into_boxed_str();
-        ClientConn {
+        let address = stream.peer_address()?.ip().to_canonical();
+        let text = address.to_string().into_boxed_str();
+        Some(ClientConn {
             machine: Server::new(now_ms()),
             intake: Intake::default(),
             alarm: Alarm::new(),
             is_last_request: false,
-            peer: Peer { address, text },
+            peer: Peer { address: Some(address), text },
             place,
             stream,
             local,
-        }
+        })
     }
 }

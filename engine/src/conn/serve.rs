@@ -15,7 +15,7 @@ use crate::session::relay;
 
 /// Serves one client connection from accept to close.
 pub(crate) async fn serve(local: Rc<Local>, accepted: Accepted) {
-    let mut conn = ClientConn::new(local, accepted);
+    let Some(mut conn) = ClientConn::new(local, accepted) else { return };
     loop {
         let head = match read_head::read_head(&mut conn).await {
             Ok(head) => head,
