@@ -110,7 +110,7 @@ impl ProxyServer {
         let options_fit = local::tcp_options(model).check();
         options_fit.map_err(|error| Error::Configuration(format!("server: {error}")))?;
         let processors = processors(&model.server.cores)?;
-        let table = Table::compile(Arc::clone(&self.snapshot));
+        let table = Table::compile(Arc::clone(&self.snapshot), processors.len(), None);
         let table = table.map_err(|error| Error::Configuration(error.to_string()))?;
         let inherited = std::mem::take(&mut self.inherited);
         let listening = listen::bind(model, processors.len(), inherited, &local::tcp_options(model))?;

@@ -38,7 +38,8 @@ impl Proxy {
     /// # Errors
     /// When the snapshot does not compile.
     pub fn install(snapshot: Arc<Snapshot>, address: SocketAddr) -> Result<Proxy, Error> {
-        let table = Table::compile(snapshot).map_err(|error| Error::Configuration(error.to_string()))?;
+        let table =
+            Table::compile(snapshot, 1, None).map_err(|error| Error::Configuration(error.to_string()))?;
         let shared = Shared::new(Tables::new(table), &[0]);
         let listener = TcpListener::simulated(address);
         let ended = Rc::new(Cell::new(false));

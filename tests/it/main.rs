@@ -18,6 +18,7 @@ mod forwarded_fields;
 mod harness_itself;
 mod hop_by_hop;
 mod keeps_alive;
+mod lends;
 mod mixture;
 mod path_normalised;
 mod pipelining;

@@ -15,7 +15,7 @@ use super::{Next, refuse};
 use crate::conn::client::ClientConn;
 use crate::error::{Fault, Side};
 use crate::io::now_ms;
-use crate::local::View;
+use crate::local::{View, loans};
 use crate::upstream::connect;
 use crate::upstream::lease::BackendConn;
 
@@ -83,13 +83,11 @@ async fn attempt(
     let backend = &view.backends[request.backend];
     let pooled = if fresh { None } else { backend.pool.take() };
     let lease = match pooled {
-        Some(lease) => {
-            local.counters().backend_reuses.add(1);
-            lease
-        }
+        Some(lease) => lease,
         // Boxed: a connection that finds its backend's in the pool should not keep room for dialling.
-        None => Box::pin(dial(conn, view, request)).await?,
+        None => Box::pin(borrow_or_dial(conn, view, request, fresh)).await?,
     };
+    local.counters().backend_reuses.add(u64::from(lease.reused));
     let was_pooled = lease.reused;
     let mut transfer = Transfer::begin(conn, view, request, lease, replay);
     let outcome = transfer.run().await;
@@ -105,6 +103,27 @@ async fn attempt(
         Ok(Outcome::Upgraded(session)) => Ok(Next::Session(session.with_backend(lease))),
         Err(fault) => Err(Failed { fault, answered, was_pooled }),
     }
+}
+
+/// A connection that this core does not have: another core's idle one, or a new one.
+async fn borrow_or_dial(
+    conn: &ClientConn,
+    view: &View,
+    request: &Request,
+    fresh: bool,
+) -> Result<BackendConn, Failed> {
+    let backend = &view.backends[request.backend];
+    if !fresh {
+        if let Some(lent) = loans::borrow(&conn.local, backend, &conn.alarm).await {
+            conn.local.counters().backend_borrows.add(1);
+            return Ok(lent);
+        }
+        // While we waited, one of our own may have come back.
+        if let Some(idle) = backend.pool.take() {
+            return Ok(idle);
+        }
+    }
+    dial(conn, view, request).await
 }
 
 async fn dial(conn: &ClientConn, view: &View, request: &Request) -> Result<BackendConn, Failed> {

@@ -3,6 +3,7 @@
 //! Found through a thread-local by messages from outside ([`with`]); tasks of the core hold an `Rc`.
 
 pub(crate) mod clients;
+pub(crate) mod loans;
 mod reconcile;
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +19,8 @@ use crate::io::Task;
 use crate::metrics::counters::Counters;
 use crate::table::compile::Table;
 use clients::Clients;
-pub(crate) use reconcile::{View, tcp_options};
+use loans::Loans;
+pub(crate) use reconcile::{LocalBackend, View, tcp_options};
 
 thread_local! {
     static LOCAL: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
@@ -43,6 +45,7 @@ pub(crate) struct Local {
     /// Spare buffers for request bodies that are kept for another attempt, all empty.
     pub(crate) replay_bodies: RefCell<Vec<Vec<u8>>>,
     pub(crate) clients: Clients,
+    pub(crate) loans: Loans,
     pub(crate) draining: Cell<bool>,
     /// While the core drains: until when a connection without a request is kept for one that is on its way.
     pub(crate) idle_until_ms: Cell<u64>,
@@ -61,13 +64,14 @@ impl Local {
     /// Makes this thread's state and registers it for [`with`].
     pub(crate) fn install(shared: Arc<Shared>, index: usize) -> Rc<Local> {
         let ids = Ids::new();
-        let view = Rc::new(View::new(shared.tables.load(), None, ids.random()));
+        let view = Rc::new(View::new(shared.tables.load(), None, index, ids.random()));
         let local = Rc::new(Local {
             index,
             request_head: RefCell::new(RequestHead::new()),
             response_head: RefCell::new(ResponseHead::new()),
             replay_bodies: RefCell::new(Vec::new()),
             clients: Clients::default(),
+            loans: Loans::default(),
             draining: Cell::new(false),
             idle_until_ms: Cell::new(u64::MAX),
             stopping: Cell::new(false),
@@ -102,7 +106,7 @@ impl Local {
             return self.report_damage(&table);
         }
         let old = self.view();
-        let new = Rc::new(View::new(table, Some(&old), self.ids.random()));
+        let new = Rc::new(View::new(table, Some(&old), self.index, self.ids.random()));
         *self.view.borrow_mut() = new;
         *self.previous.borrow_mut() = Some(old);
         self.note_epoch();

@@ -1,5 +1,6 @@
 //! From one table to the next on one core: what is known by a stable id is carried over, the rest ends.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use config_core::model::Model;
 
 use crate::balance::round_robin::RoundRobin;
 use crate::io::TcpOptions;
-use crate::table::compile::{Place, Table};
+use crate::table::compile::{Backend, Place, Table};
 use crate::upstream::pool::Pool;
 
 /// A table with what this core adds to it.
@@ -26,22 +27,30 @@ pub(crate) struct LocalBackend {
     pub(crate) id: String,
     pub(crate) place: Place,
     pub(crate) pool: Pool,
+    /// Connections that this core has asked others for and not heard of yet.
+    pub(crate) asked_for: Cell<usize>,
+}
+
+impl LocalBackend {
+    fn new(backend: &Backend, core: usize) -> LocalBackend {
+        LocalBackend {
+            id: backend.id.clone(),
+            place: backend.place.clone(),
+            pool: Pool::new(Arc::clone(&backend.board), core),
+            asked_for: Cell::new(0),
+        }
+    }
 }
 
 impl View {
-    /// Wraps a table. Backends that `old` had, at the same place, keep their pools.
-    pub(crate) fn new(table: Arc<Table>, old: Option<&View>, seed: u64) -> View {
+    /// Wraps a table for core `core`. Backends that `old` had too keep their pools.
+    pub(crate) fn new(table: Arc<Table>, old: Option<&View>, core: usize, seed: u64) -> View {
         let backends = table.backends.iter().map(|backend| {
-            let kept = old.and_then(|old| {
-                old.backends.iter().find(|known| known.id == backend.id && known.place == backend.place)
-            });
-            kept.map_or_else(
-                || {
-                    let (id, place) = (backend.id.clone(), backend.place.clone());
-                    Rc::new(LocalBackend { id, place, pool: Pool::default() })
-                },
-                Rc::clone,
-            )
+            // The board goes from table to table with its backend, so it tells that a backend is still the same. A core
+            // that has missed a table between two may begin anew, with a new board and an empty pool.
+            let is_same = |known: &&Rc<LocalBackend>| Arc::ptr_eq(known.pool.board(), &backend.board);
+            let kept = old.and_then(|old| old.backends.iter().find(is_same));
+            kept.map_or_else(|| Rc::new(LocalBackend::new(backend, core)), Rc::clone)
         });
         let backends = backends.collect();
         let tcp = tcp_options(table.model());

@@ -63,6 +63,8 @@ counters! {
     backend_connects = "pinion_backend_connects_total",
     /// Exchanges that reused an idle backend connection.
     backend_reuses = "pinion_backend_reuses_total",
+    /// Of these, connections that another core lent.
+    backend_borrows = "pinion_backend_borrows_total",
     /// Attempts on backends that failed.
     backend_failures = "pinion_backend_failures_total",
     /// Attempts repeated on another connection or backend.

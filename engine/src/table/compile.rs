@@ -11,6 +11,8 @@ use config_core::model::{EncodedPolicy, Location, Model};
 use config_core::publish::PublishError;
 use protocol::{Limits, PercentPolicy};
 
+use crate::upstream::board::Board;
+
 /// What a core needs to serve requests. Immutable; shared by all cores.
 pub(crate) struct Table {
     pub(crate) snapshot: Arc<Snapshot>,
@@ -22,7 +24,7 @@ pub(crate) struct Table {
 
 /// A backend, ready to be connected to.
 pub(crate) struct Backend {
-    /// Stable id; pools are carried over a change by it.
+    /// Stable id; a backend that keeps it, and its place, is still the same after a change.
     pub(crate) id: String,
     pub(crate) place: Place,
     /// `Host` for requests that brought none (HTTP/1.0).
@@ -31,6 +33,8 @@ pub(crate) struct Backend {
     pub(crate) path_prefix: String,
     /// What `/` becomes.
     pub(crate) root_path: String,
+    /// Idle connections of each core; the same board as long as the backend is the same.
+    pub(crate) board: Arc<Board>,
 }
 
 /// Where a backend listens.
@@ -41,11 +45,15 @@ pub(crate) enum Place {
 }
 
 impl Table {
-    /// Compiles a snapshot.
+    /// Compiles a snapshot for so many cores. What `running` has of the same backends is shared with it.
     ///
     /// # Errors
     /// When a backend's name does not resolve; names the backend.
-    pub(crate) fn compile(snapshot: Arc<Snapshot>) -> Result<Table, PublishError> {
+    pub(crate) fn compile(
+        snapshot: Arc<Snapshot>,
+        cores: usize,
+        running: Option<&Table>,
+    ) -> Result<Table, PublishError> {
         let model = snapshot.model();
         let backends: Result<Vec<Backend>, PublishError> = model
             .route
@@ -53,9 +61,12 @@ impl Table {
             .backends
             .iter()
             .map(|backend| {
+                let (id, place) = (backend.id.to_string(), resolve(&backend.location)?);
+                let same = running.and_then(|running| running.same_backend(&id, &place));
                 Ok(Backend {
-                    id: backend.id.to_string(),
-                    place: resolve(&backend.location)?,
+                    board: same.map_or_else(|| Arc::new(Board::new(cores)), |same| Arc::clone(&same.board)),
+                    id,
+                    place,
                     authority: authority(&backend.location),
                     path_prefix: backend.path_prefix.clone(),
                     root_path: backend.root_path.clone(),
@@ -68,6 +79,10 @@ impl Table {
             .windows(2)
             .any(|pair| pair[0].path_prefix != pair[1].path_prefix || pair[0].root_path != pair[1].root_path);
         Ok(Table { limits, backends, mixed_prefixes, snapshot })
+    }
+
+    fn same_backend(&self, id: &str, place: &Place) -> Option<&Backend> {
+        self.backends.iter().find(|known| known.id == id && known.place == *place)
     }
 
     pub(crate) fn model(&self) -> &Model {

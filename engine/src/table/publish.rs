@@ -43,7 +43,8 @@ impl Publish for Publisher {
                 reason: "the snapshot's header is damaged".to_owned(),
             });
         }
-        let table = Table::compile(Arc::clone(&snapshot))?;
+        let cores = self.shared.cores.len();
+        let table = Table::compile(Arc::clone(&snapshot), cores, Some(&self.shared.tables.load()))?;
         Ok(Prepared::new(snapshot, Box::new(Arc::new(table))))
     }
 

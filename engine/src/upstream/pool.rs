@@ -6,9 +6,11 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use config_core::model;
 
+use super::board::Board;
 use super::lease::BackendConn;
 
 /// A surplus connection is closed after this long without use.
@@ -19,18 +21,32 @@ struct Idle {
     since_ms: u64,
 }
 
-#[derive(Default)]
 pub(crate) struct Pool {
     /// Oldest in front.
     idle: RefCell<VecDeque<Idle>>,
+    /// Where the other cores see how many there are.
+    board: Arc<Board>,
+    /// Our number on it.
+    core: usize,
 }
 
 impl Pool {
+    pub(crate) fn new(board: Arc<Board>, core: usize) -> Pool {
+        Pool { idle: RefCell::default(), board, core }
+    }
+
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
     /// The newest idle connection that is still good: one with input waiting has been closed or has said something
     /// that nobody asked for.
     pub(crate) fn take(&self) -> Option<BackendConn> {
         loop {
-            let mut conn = self.idle.borrow_mut().pop_back()?.conn;
+            let mut idle = self.idle.borrow_mut();
+            let mut conn = idle.pop_back()?.conn;
+            self.board.note(self.core, idle.len());
+            drop(idle);
             if !conn.stream.has_input() {
                 conn.reused = true;
                 return Some(conn);
@@ -44,7 +60,9 @@ impl Pool {
             return;
         }
         conn.stream.unwatch();
-        self.idle.borrow_mut().push_back(Idle { conn, since_ms: now_ms });
+        let mut idle = self.idle.borrow_mut();
+        idle.push_back(Idle { conn, since_ms: now_ms });
+        self.board.note(self.core, idle.len());
     }
 
     /// Once a second: closes what died, what has been idle too long, and the surplus.
@@ -62,6 +80,7 @@ impl Pool {
                 at += 1;
             }
         }
+        self.board.note(self.core, idle.len());
         drop(idle);
         drop(closed);
     }
@@ -72,9 +91,16 @@ impl Pool {
         self.idle.borrow().len()
     }
 
-    /// Closes everything.
+    /// Closes everything; also done when the pool itself ends, so that nobody is told of what is not there.
     pub(crate) fn clear(&self) {
         let idle = self.idle.take();
+        self.board.note(self.core, 0);
         drop(idle);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
