@@ -28,7 +28,7 @@ fn read_request(c: &mut Criterion) {
     let mut head = RequestHead::new();
     assert_eq!(head.parse(REQUEST, &limits), Ok(Some(REQUEST.len())));
     assert_eq!(head.fields.len(), 10);
-    c.bench_function("request head of 10 fields, parsed and checked (bound 300 ns)", |b| {
+    c.bench_function("h1: request head of 10 fields, parsed and checked", |b| {
         b.iter(|| head.parse(black_box(REQUEST), &limits));
     });
 }
@@ -37,7 +37,7 @@ fn feed_request(c: &mut Criterion) {
     let limits = Limits::default();
     let mut head = RequestHead::new();
     let mut server = Server::new(0);
-    c.bench_function("the same through the server machine, events taken", |b| {
+    c.bench_function("h1: request head of 10 fields, through the server machine", |b| {
         b.iter(|| {
             let used = server.feed(1, &limits, black_box(REQUEST), &mut head).expect("the request is right");
             while let Some(event) = server.next_event() {
@@ -59,7 +59,7 @@ fn write_forwarded(c: &mut Criterion) {
         ..Forward::default()
     };
     let mut out = Vec::with_capacity(4096);
-    c.bench_function("forwarded head of 10 fields, written", |b| {
+    c.bench_function("h1: forwarded head of 10 fields, written", |b| {
         b.iter(|| {
             out.clear();
             Client::new().write_request(&mut out, black_box(REQUEST), &head, &forward);

@@ -18,10 +18,10 @@ fn small_frame(len: u8) -> Vec<u8> {
 fn read_head(c: &mut Criterion) {
     let frame = small_frame(64);
     let reader = FrameReader::new(Rules { sender: Role::Client, extensions: false });
-    c.bench_function("frame head, whole frame there (bound 3 ns)", |b| {
+    c.bench_function("ws: frame head, whole frame there", |b| {
         b.iter(|| black_box(&reader).whole_frame(black_box(&frame)));
     });
-    c.bench_function("frame head read, payload still to come; the reader is copied each time", |b| {
+    c.bench_function("ws: frame head, payload still to come (the reader is copied each time)", |b| {
         b.iter(|| {
             let mut reader = black_box(reader);
             reader.read_head(black_box(&frame[..6]))
@@ -33,15 +33,14 @@ fn pass_meter(c: &mut Criterion) {
     let limits = MeterLimits { message_bytes_max: Some(1 << 20), extensions: false };
     let one = small_frame(64);
     let mut meter = Meter::new(Role::Client, limits);
-    c.bench_function("meter, one frame of 64 bytes", |b| b.iter(|| meter.feed(black_box(&one))));
+    c.bench_function("ws: meter, one frame of 64 bytes", |b| b.iter(|| meter.feed(black_box(&one))));
 
     let many = one.repeat(4096 / one.len());
     let mut meter = Meter::new(Role::Client, limits);
-    let mut group = c.benchmark_group("meter");
+    let mut group = c.benchmark_group("ws: meter");
     group.throughput(Throughput::Elements((many.len() / one.len()) as u64));
-    group.bench_function("4 KiB of frames of 64 bytes, per frame", |b| {
-        b.iter(|| meter.feed(black_box(&many)))
-    });
+    group
+        .bench_function("frame of 64 bytes among 4 KiB of them", |b| b.iter(|| meter.feed(black_box(&many))));
     group.finish();
 }
 

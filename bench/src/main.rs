@@ -7,6 +7,7 @@
 
 mod cores;
 mod machine;
+mod micro;
 mod peers;
 mod relay;
 mod report;
@@ -71,6 +72,14 @@ enum Task {
         #[arg(long)]
         save: bool,
     },
+    /// Run the micro benchmarks and put them beside their targets.
+    Micro {
+        /// Only those whose name holds this.
+        filter: Option<String>,
+        /// Save the report even though the run is not the whole one.
+        #[arg(long)]
+        save: bool,
+    },
     /// Be one bare relay, until ended. The shoot-out starts these itself.
     Relay {
         /// The runtime to relay on.
@@ -119,6 +128,7 @@ fn main() -> ExitCode {
         Task::Peers { turns, only, pinion } => compare_peers(&turns, &only, pinion),
         Task::Runtimes { turns, only } => compare_runtimes(&turns, &only),
         Task::Reuse { pinion, before, save } => measure_reuse(pinion, before.as_ref(), save),
+        Task::Micro { filter, save } => run_micro(filter.as_deref(), save),
         Task::Relay { runtime, listen, origin } => runtime.run(listen, origin),
     };
     match result {
@@ -213,6 +223,15 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
             Comparison::Runtimes => "runtimes",
         };
         save(&machine.date, kind, &text)?;
+    }
+    Ok(())
+}
+
+fn run_micro(filter: Option<&str>, saves: bool) -> io::Result<()> {
+    let (machine, text) = micro::report(filter)?;
+    println!("{text}");
+    if filter.is_none() || saves {
+        save(&machine.date, "micro", &text)?;
     }
     Ok(())
 }

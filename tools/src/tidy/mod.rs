@@ -80,7 +80,7 @@ fn check(files: &[File]) -> Vec<Finding> {
 }
 
 /// Folders that hold nothing of ours.
-const SKIPPED_FOLDERS: [&str; 4] = ["target", ".git", "node_modules", "artifacts"];
+const SKIPPED_FOLDERS: [&str; 6] = ["target", ".git", "node_modules", "artifacts", "corpus", "grown"];
 /// Files whose text a rule looks at; of all others only the name is needed.
 const READ_ENDINGS: [&str; 3] = [".rs", ".md", ".toml"];
 
