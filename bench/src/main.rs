@@ -1,4 +1,4 @@
-//! `bench`: the load generator, the comparison with nginx and HAProxy, and the shoot-out of runtimes.
+//! `bench`: the comparisons with nginx and HAProxy, of Pinion's own drivers, and of runtimes; micro benchmarks.
 //!
 //! Run by hand or by `cargo x bench`. The method is CPU time per request of one pinned proxy, ratios within one
 //! run, medians of three rounds or more. Needs two cores, io_uring, `taskset` and `setpriv` (util-linux), and the
@@ -45,9 +45,17 @@ enum Task {
     Peers {
         #[command(flatten)]
         turns: Turns,
-        /// Proxies that take part: nginx, haproxy, pinion, direct, relay-<runtime>.
+        /// Proxies that take part: nginx, haproxy, pinion, pinion-epoll, direct, relay-<runtime>.
         #[arg(long, value_delimiter = ',', default_value = "direct,nginx,haproxy,pinion")]
         only: Vec<Proxy>,
+        /// A Pinion binary to measure instead of building one.
+        #[arg(long)]
+        pinion: Option<PathBuf>,
+    },
+    /// Compare Pinion on io_uring with Pinion on epoll.
+    Drivers {
+        #[command(flatten)]
+        turns: Turns,
         /// A Pinion binary to measure instead of building one.
         #[arg(long)]
         pinion: Option<PathBuf>,
@@ -120,12 +128,15 @@ struct Turns {
 
 /// What `peers` does unless told otherwise.
 const PEERS_WORKS: &str = "http64,http512,http2000,ws64,ws2000,idle,connect,body64k,body1m,body16m,latency";
+/// What `drivers` does unless told otherwise.
+const DRIVERS_WORKS: &str = "http64,http512,http2000,ws64,ws2000,connect,body64k";
 /// What `runtimes` does unless told otherwise.
 const RUNTIMES_WORKS: &str = "http64,http512,http2000,ws64,ws2000,idle";
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Peers { turns, only, pinion } => compare_peers(&turns, &only, pinion),
+        Task::Drivers { turns, pinion } => compare_drivers(&turns, pinion),
         Task::Runtimes { turns, only } => compare_runtimes(&turns, &only),
         Task::Reuse { pinion, before, save } => measure_reuse(pinion, before.as_ref(), save),
         Task::Micro { filter, save } => run_micro(filter.as_deref(), save),
@@ -150,6 +161,13 @@ fn compare_peers(turns: &Turns, only: &[Proxy], pinion: Option<PathBuf>) -> io::
     let plan = plan(turns, PEERS_WORKS, only.to_vec(), pinion);
     let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 4;
     compare(Comparison::Peers, &plan, turns.realtime, is_whole || turns.save)
+}
+
+fn compare_drivers(turns: &Turns, pinion: Option<PathBuf>) -> io::Result<()> {
+    let pinion = pinion.map_or_else(peers::pinion::build, Ok)?;
+    let plan = plan(turns, DRIVERS_WORKS, vec![Proxy::Pinion, Proxy::PinionEpoll], pinion);
+    let is_whole = turns.work.is_empty() && turns.rounds >= 3;
+    compare(Comparison::Drivers, &plan, turns.realtime, is_whole || turns.save)
 }
 
 fn measure_reuse(pinion: Option<PathBuf>, before: Option<&PathBuf>, saves: bool) -> io::Result<()> {
@@ -221,6 +239,7 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
         let kind = match comparison {
             Comparison::Peers => "peers",
             Comparison::Runtimes => "runtimes",
+            Comparison::Drivers => "drivers",
         };
         save(&machine.date, kind, &text)?;
     }

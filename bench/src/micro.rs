@@ -14,13 +14,16 @@ use serde_json::Value;
 use crate::cores;
 use crate::machine::Machine;
 
-/// What the figures of the specification are called here, and their bounds in nanoseconds. Those of it that are
-/// missing have no code yet.
+/// What the figures of the specification are called here, and their bounds in nanoseconds.
 const TARGETS: [(&str, f64); 3] = [
     ("header: epoch read", 0.5),
     ("h1: request head of 10 fields, parsed and checked", 300.0),
     ("ws: frame head, whole frame there", 3.0),
 ];
+
+/// The other figures of the specification: what they measure does not exist yet.
+const NO_CODE_YET: &str =
+    "header check of six fields, binary frame check, rate-limit check, JWT seen before, DNS hit";
 
 /// One benchmark's estimate for one operation, in nanoseconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,6 +125,7 @@ fn markdown(machine: &Machine, priority: &str, estimates: &[Estimate]) -> String
         let Estimate { name, low, middle, high } = estimate;
         let _ = writeln!(text, "| {name} | {middle:.2} ({low:.2}–{high:.2}) | {} |", verdict(estimate));
     }
+    let _ = writeln!(text, "\nSpecified, but without code to measure yet: {NO_CODE_YET}.");
     text
 }
 

@@ -85,6 +85,8 @@ pub(crate) enum Comparison {
     Peers,
     /// Every relay by the first.
     Runtimes,
+    /// Pinion on epoll by Pinion on io_uring.
+    Drivers,
 }
 
 /// The whole report in Markdown.
@@ -99,6 +101,7 @@ pub(crate) fn markdown(
     let title = match comparison {
         Comparison::Peers => "Pinion, nginx and HAProxy",
         Comparison::Runtimes => "The bare relay on each runtime",
+        Comparison::Drivers => "Pinion on io_uring and on epoll",
     };
     let _ = writeln!(text, "# {title}, {}\n", machine.date);
     let _ = writeln!(
@@ -128,7 +131,7 @@ fn figures_table(text: &mut String, comparison: Comparison, proxies: &[Proxy], s
     let names: Vec<String> = proxies.iter().map(Proxy::to_string).collect();
     let extra = match comparison {
         Comparison::Peers => &["pinion ÷ better peer", "first version", "product"][..],
-        Comparison::Runtimes => &["each ÷ first"][..],
+        Comparison::Runtimes | Comparison::Drivers => &["each ÷ first"][..],
     };
     let _ = writeln!(text, "| work | figure | {} | {} |", names.join(" | "), extra.join(" | "));
     let _ = writeln!(text, "|{}", "---|".repeat(2 + names.len() + extra.len()));
@@ -139,7 +142,7 @@ fn figures_table(text: &mut String, comparison: Comparison, proxies: &[Proxy], s
             let shown: Vec<String> = cells.iter().map(|cell| cell.map_or("—".to_owned(), show)).collect();
             let tail = match comparison {
                 Comparison::Peers => compare_peers(proxies, &cells, target(work, figure), figure),
-                Comparison::Runtimes => compare_with_first(&cells),
+                Comparison::Runtimes | Comparison::Drivers => compare_with_first(&cells),
             };
             let _ =
                 writeln!(text, "| {} | {} | {} | {tail} |", work.title(), figure.title(), shown.join(" | "));
@@ -353,6 +356,14 @@ mod tests {
         });
         let text = markdown(Comparison::Peers, &machine(), "", &samples);
         assert!(row(&text, "| idle").ends_with("| 0.25 | ≤ 1.50 met | ≤ 1.00 **missed** |"));
+    }
+
+    #[test]
+    fn epoll_is_divided_by_io_uring() {
+        let samples = [sample(Proxy::PinionEpoll, WORK, 12.0), sample(Proxy::Pinion, WORK, 8.0)];
+        let text = markdown(Comparison::Drivers, &machine(), "", &samples);
+        assert!(text.contains("| work | figure | pinion | pinion-epoll | each ÷ first |"), "{text}");
+        assert!(row(&text, "| keep-alive GET, 128 B, 64 connections | CPU").ends_with("| 1.00 / 1.50 |"));
     }
 
     #[test]

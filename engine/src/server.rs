@@ -299,7 +299,6 @@ fn stop_cores(shared: &Shared, threads: &mut Vec<JoinHandle<()>>) {
     }
 }
 
-/// The processors to run on, checked against what the process may use.
 /// Everything that stays open is open now; what is left is for clients and their backends.
 fn note_files(shared: &Shared) {
     let (Ok(max), Ok(open)) = (core_io::open_files_max(), core_io::open_files()) else { return };
@@ -315,6 +314,7 @@ fn note_files(shared: &Shared) {
     }
 }
 
+/// The processors to run on, checked against what the process may use.
 fn processors(wanted: &Cores) -> Result<Vec<usize>, Error> {
     let usable: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();

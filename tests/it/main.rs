@@ -20,6 +20,7 @@ mod hop_by_hop;
 mod keeps_alive;
 mod lends;
 mod mixture;
+mod open_files;
 mod path_normalised;
 mod pipelining;
 mod real_clients;

@@ -34,6 +34,8 @@ pub(crate) enum Proxy {
     Nginx,
     Haproxy,
     Pinion,
+    /// Pinion told not to use io_uring.
+    PinionEpoll,
     /// A bare relay of the shoot-out.
     Relay(Runtime),
 }
@@ -58,6 +60,7 @@ impl Proxy {
             Proxy::Nginx => nginx::command(setup)?,
             Proxy::Haproxy => haproxy::command(setup)?,
             Proxy::Pinion => pinion::command(setup)?,
+            Proxy::PinionEpoll => pinion::command_on_epoll(setup)?,
             Proxy::Relay(runtime) => runtime.command(setup)?,
         };
         Running::start(&command, setup.listen, &setup.folder.join(format!("{self}.log")))
@@ -67,7 +70,7 @@ impl Proxy {
     pub(crate) fn forwarded_fields(self) -> &'static [&'static str] {
         match self {
             Proxy::Direct => &[],
-            Proxy::Nginx | Proxy::Haproxy | Proxy::Pinion => FORWARDED_FIELDS,
+            Proxy::Nginx | Proxy::Haproxy | Proxy::Pinion | Proxy::PinionEpoll => FORWARDED_FIELDS,
             Proxy::Relay(_) => RELAY_FIELDS,
         }
     }
@@ -84,6 +87,7 @@ impl Proxy {
             Proxy::Nginx => nginx::version(),
             Proxy::Haproxy => haproxy::version(),
             Proxy::Pinion => format!("pinion {}", env!("CARGO_PKG_VERSION")),
+            Proxy::PinionEpoll => "the same on epoll".to_owned(),
             Proxy::Relay(runtime) => format!("bare relay on {runtime}"),
         }
     }
@@ -96,6 +100,7 @@ impl fmt::Display for Proxy {
             Proxy::Nginx => write!(f, "nginx"),
             Proxy::Haproxy => write!(f, "haproxy"),
             Proxy::Pinion => write!(f, "pinion"),
+            Proxy::PinionEpoll => write!(f, "pinion-epoll"),
             Proxy::Relay(runtime) => write!(f, "relay-{runtime}"),
         }
     }
@@ -110,9 +115,12 @@ impl FromStr for Proxy {
             "nginx" => Ok(Proxy::Nginx),
             "haproxy" => Ok(Proxy::Haproxy),
             "pinion" => Ok(Proxy::Pinion),
+            "pinion-epoll" => Ok(Proxy::PinionEpoll),
             _ => match name.strip_prefix("relay-") {
                 Some(runtime) => runtime.parse().map(Proxy::Relay),
-                None => Err(format!("proxy {name:?}: nginx, haproxy, pinion, direct or relay-<runtime>")),
+                None => Err(format!(
+                    "proxy {name:?}: nginx, haproxy, pinion, pinion-epoll, direct or relay-<runtime>"
+                )),
             },
         }
     }
@@ -149,7 +157,7 @@ mod tests {
 
     #[test]
     fn names_go_there_and_back() {
-        for name in ["direct", "nginx", "haproxy", "pinion", "relay-monoio", "relay-tokio"] {
+        for name in ["direct", "nginx", "haproxy", "pinion", "pinion-epoll", "relay-monoio", "relay-tokio"] {
             let proxy: Proxy = name.parse().expect("the name is right");
             assert_eq!(proxy.to_string(), name);
         }

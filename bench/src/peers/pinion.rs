@@ -1,6 +1,7 @@
 //! Pinion itself: the release binary with its defaults on the proxy core.
 //!
-//! Only `Proxy::start` calls it. No tuning flag belongs here: the comparison is of the defaults. One core is the
+//! Only `Proxy::start` calls it. No tuning flag belongs here: the comparison is of the defaults, or of the two
+//! drivers. One core is the
 //! default too, since the process may run on one only.
 
 use std::io;
@@ -13,6 +14,13 @@ use super::Setup;
 pub(crate) fn command(setup: Setup<'_>) -> io::Result<Vec<String>> {
     let Setup { origin, listen, pinion, .. } = setup;
     Ok(vec![pinion.display().to_string(), format!("--target=http://{origin}"), format!("--listen={listen}")])
+}
+
+/// The same, told to use epoll.
+pub(crate) fn command_on_epoll(setup: Setup<'_>) -> io::Result<Vec<String>> {
+    let mut command = command(setup)?;
+    command.push("--runtime=epoll".to_owned());
+    Ok(command)
 }
 
 /// Builds the release binary and tells where it is: beside this very program, in the same target folder.
