@@ -29,7 +29,7 @@ pub struct Server {
     pub tcp_keepalive_ms: Option<u64>,
     /// `TCP_USER_TIMEOUT`; `None` leaves the kernel's own.
     pub tcp_user_timeout_ms: Option<u32>,
-    /// Name of the congestion control; `None` leaves the kernel's own.
+    /// Name of the congestion control; `None` leaves the kernel's own, except on loopback addresses.
     pub congestion_control: Option<String>,
 }
 

@@ -29,7 +29,7 @@ use crate::conn::client::ClientConn;
 use crate::conn::intake::Intake;
 use crate::error::{Cause, Fault};
 use crate::h1::upgrade::Session;
-use crate::io::{Task, now_ms};
+use crate::io::{SMALL_BYTES, Task, now_ms};
 use crate::local::View;
 use crate::upstream::lease::BackendConn;
 
@@ -38,11 +38,10 @@ const BUDGET: usize = 16;
 /// How long a backend may leave `Expect: 100-continue` unanswered before we answer it, as clients give up on waiting
 /// after about as long (RFC 9110 10.1.1).
 const CONTINUE_MS: u64 = 1_000;
-/// A body with at least this much to come is received into large buffers.
-const BULK_BYTES_MIN: u64 = 16 * 1024;
+/// A body with at least this much to come is received into large buffers; shorter ones fit a few small ones.
+const BULK_BYTES_MIN: u64 = 128 * 1024;
 /// So many full small buffers in a row show a long body of unknown length.
 const BULK_FULL_RECEIVES: u8 = 4;
-const SMALL_BUFFER_BYTES: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RequestSide {
@@ -481,7 +480,7 @@ impl<'a> Transfer<'a> {
 
 /// Counts full receives in a row; after some of them, large buffers are worth it.
 fn note_size(full: &mut u8, len: usize, bulk: impl FnOnce()) {
-    if len != SMALL_BUFFER_BYTES {
+    if len != SMALL_BYTES as usize {
         *full = 0;
         return;
     }

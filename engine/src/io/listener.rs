@@ -36,7 +36,7 @@ impl Bound {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        options.apply(&socket)?;
+        options.apply(&socket, address)?;
         socket.bind(&address.into())?;
         let address = ip_address(&socket)?;
         Ok(Bound { socket: socket.into(), address })
@@ -74,7 +74,7 @@ impl Bound {
         let socket = SockRef::from(&self.socket);
         socket.set_keepalive(options.keepalive.is_some())?;
         socket.set_tcp_user_timeout(Some(options.user_timeout.unwrap_or_default()))?;
-        options.apply(&socket)?;
+        options.apply(&socket, self.address)?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
     }
 

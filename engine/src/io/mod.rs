@@ -24,7 +24,7 @@ pub use files::{open_files, open_files_max, raise_open_files};
 pub use listener::{Accepted, Bound, TcpListener};
 pub use memory::refuse_huge_pages;
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};
-pub use ring::ring::{Options, Remote, Runtime};
+pub use ring::ring::{Options, Remote, Runtime, SMALL_BYTES};
 pub use stream::{Stream, TcpOptions, TcpStream, UnixStream};
 pub use time::{Alarm, entropy, now_ms, sleep, unix_ms};
 

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::task::Poll;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use super::ring::ring::with_core;
 use super::ring::slab::Key;
 use super::ring::socket::Socket;
 
+/// Within a host there is no network to be fair to: the control that computes least. Every kernel has it.
+const LOOPBACK_CONGESTION_CONTROL: &[u8] = b"reno";
 const OFF_CORE: &str = "streams are used on the core that made them";
 
 /// Options of a TCP connection, set before it is used.
@@ -30,8 +32,12 @@ pub struct TcpOptions {
     pub keepalive: Option<Duration>,
     /// Give up on unacknowledged data after this long (`TCP_USER_TIMEOUT`).
     pub user_timeout: Option<Duration>,
-    /// Congestion control by name, as in `tcp_available_congestion_control`.
+    /// Congestion control by name, as in `tcp_available_congestion_control`; none: the kernel's default, except that
+    /// connections within this host have the cheapest (decision 0020).
     pub congestion_control: Option<String>,
+    /// Room for this much of a long body from the first byte on, as far as `tcp_rmem` allows; the kernel would grow a
+    /// window step by step (decision 0021).
+    pub receive_bytes_min: Option<u32>,
 }
 
 impl TcpOptions {
@@ -41,11 +47,12 @@ impl TcpOptions {
     /// As the kernel reports; for a congestion control that it does not have, the text names those that it has.
     pub fn check(&self) -> io::Result<()> {
         let socket = Socket2::new(Domain::IPV4, Type::STREAM, None)?;
-        self.apply(&socket)
+        self.apply(&socket, SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
-    /// Sets the options, and `TCP_NODELAY`, on a socket. On a listening socket, accepted ones inherit them.
-    pub(super) fn apply(&self, socket: &Socket2) -> io::Result<()> {
+    /// Sets the options, and `TCP_NODELAY`, on a socket that is to connect to `address` or to listen on it. On a
+    /// listening socket, accepted ones inherit them.
+    pub(super) fn apply(&self, socket: &Socket2, address: SocketAddr) -> io::Result<()> {
         socket.set_tcp_nodelay(true)?;
         if let Some(time) = self.keepalive {
             socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(time))?;
@@ -56,9 +63,35 @@ impl TcpOptions {
         if let Some(name) = &self.congestion_control {
             let known = socket.set_tcp_congestion(name.as_bytes());
             known.map_err(|error| unknown_congestion_control(name, &error))?;
+        } else if address.ip().is_loopback() {
+            socket.set_tcp_congestion(LOOPBACK_CONGESTION_CONTROL)?;
+        }
+        if let Some(bytes) = self.receive_bytes_min {
+            make_room(socket, bytes)?;
         }
         Ok(())
     }
+}
+
+/// Opens the receive window for `bytes` and leaves it to the kernel to open it further. `SO_RCVBUF` would fix it for
+/// good; a low-water mark only makes room to be reached, and stays behind when it is taken back.
+fn make_room(socket: &Socket2, bytes: u32) -> io::Result<()> {
+    for low_water in [libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX), 1] {
+        // SAFETY: the option is an int, and lives for the call.
+        let outcome = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                (&raw const low_water).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        if outcome != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// The kernel only says "no such file", or that it is not permitted.

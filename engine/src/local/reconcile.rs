@@ -13,6 +13,9 @@ use crate::io::TcpOptions;
 use crate::table::compile::{Backend, Place, Table};
 use crate::upstream::pool::Pool;
 
+/// Room for an answer on a backend connection before we have read any of it.
+const BACKEND_ROOM_BYTES: u32 = 2 * 1024 * 1024;
+
 /// A table with what this core adds to it.
 pub(crate) struct View {
     pub(crate) table: Arc<Table>,
@@ -53,7 +56,7 @@ impl View {
             kept.map_or_else(|| Rc::new(LocalBackend::new(backend, core)), Rc::clone)
         });
         let backends = backends.collect();
-        let tcp = tcp_options(table.model());
+        let tcp = TcpOptions { receive_bytes_min: Some(BACKEND_ROOM_BYTES), ..tcp_options(table.model()) };
         View { backends, tcp, turn: RoundRobin::new(seed), table }
     }
 
@@ -73,5 +76,6 @@ pub(crate) fn tcp_options(model: &Model) -> TcpOptions {
         keepalive: model.server.tcp_keepalive_ms.map(Duration::from_millis),
         user_timeout: model.server.tcp_user_timeout_ms.map(|ms| Duration::from_millis(ms.into())),
         congestion_control: model.server.congestion_control.clone(),
+        receive_bytes_min: None,
     }
 }

@@ -65,7 +65,7 @@ impl Driver {
             return Ok(world.socket());
         }
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        options.apply(&socket)?;
+        options.apply(&socket, address)?;
         Ok(socket.into_raw_fd())
     }
 

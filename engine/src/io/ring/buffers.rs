@@ -4,7 +4,8 @@
 //! Receives are matched to buffers by the kernel when data arrives, so an idle connection holds none. Two groups:
 //! small ones for heads and frames, large ones for bodies that have proved long. Of each group only a *window* is
 //! on offer to the kernel, and the most recently returned buffer is offered first: a quiet core works in a few
-//! cache-warm pages however many buffers it owns. Running dry (`ENOBUFS`) doubles the window.
+//! cache-warm pages however many buffers it owns. A small group that runs dry (`ENOBUFS`) doubles its window, until it
+//! has been calm for a while; the large group never does, its receivers stand in line (see `socket.rs`).
 //!
 //! Who calls it: `ring.rs` offers buffers and turns completions into leases; everybody above holds leases.
 //! What must hold: a buffer is on offer, or leased, or free, never two of them; its count of leases says which.
@@ -25,6 +26,8 @@ use super::ring::with_core;
 const STATIC: u32 = u32::MAX;
 /// Homes from here on are slots of the heap pool.
 const HEAP_BASE: u32 = 1 << 20;
+/// A widened window is halved after so many turns in which no receive ran dry.
+const CALM_TURNS: u32 = 1024;
 /// Heap buffers kept for reuse, per core; more than that go back to the allocator.
 const HEAP_SPARE_MAX: usize = 256;
 /// A spare heap buffer keeps at most this capacity, so that one large body does not pin memory for good.
@@ -182,6 +185,7 @@ impl Buffers {
     /// connections which hold on to leases can never use up what the others receive into.
     pub(crate) fn filled(&self, size: Size, id: u16, len: u32) -> Lease {
         let group = self.group(size);
+        group.last_was_full.set(len >= group.plan.bytes_each);
         group.offered.set(group.offered.get() - 1);
         let slot = &group.leases[id as usize];
         debug_assert_eq!(slot.get(), 0, "a buffer on offer has no lease");
@@ -214,22 +218,32 @@ impl Buffers {
         }
     }
 
-    /// Offers free buffers up to each group's window; the kernel sees them at once.
+    /// Offers free buffers up to each group's window; the kernel sees them at once. Called once a turn.
     pub(crate) fn offer(&self) {
+        self.small.narrow();
         self.small.offer();
         self.large.offer();
     }
 
-    /// A receive found its group empty: from now on more are on offer.
-    pub(crate) fn widen(&self, size: Size) {
-        let group = self.group(size);
-        let window = group.window.get().saturating_mul(2).min(group.plan.count);
-        group.window.set(window);
+    /// A receive found the small group empty: from now on more are on offer. Not if it was long bodies that used it up:
+    /// they would only spread over more memory than the caches hold.
+    pub(crate) fn widen_small(&self) {
+        let group = &self.small;
+        group.calm_turns.set(0);
+        if !group.last_was_full.get() {
+            group.window.set(group.window.get().saturating_mul(2).min(group.plan.count));
+        }
     }
 
-    /// Whether a receive from this group would find a buffer.
-    pub(crate) fn any_on_offer(&self, size: Size) -> bool {
-        self.group(size).offered.get() > 0
+    /// How many receives from this group would find a buffer now.
+    pub(crate) fn on_offer(&self, size: Size) -> u16 {
+        self.group(size).offered.get()
+    }
+
+    /// Whether a receive that is submitted at the end of this turn would find a buffer.
+    pub(crate) fn any_left(&self, size: Size) -> bool {
+        let group = self.group(size);
+        group.offered.get() > 0 || !group.free.borrow().is_empty()
     }
 
     pub(crate) fn bytes_each(&self, size: Size) -> u32 {
@@ -298,6 +312,10 @@ struct Group {
     free: RefCell<Vec<u16>>,
     offered: Cell<u16>,
     window: Cell<u16>,
+    /// Turns since a receive ran dry, while the window is wider than at first.
+    calm_turns: Cell<u32>,
+    /// The last buffer that was filled was filled to the brim.
+    last_was_full: Cell<bool>,
 }
 
 /// Where the filler of buffers finds those on offer.
@@ -325,6 +343,8 @@ impl Group {
             free: RefCell::new((0..plan.count).rev().collect()),
             offered: Cell::new(0),
             window: Cell::new(plan.window),
+            calm_turns: Cell::new(0),
+            last_was_full: Cell::new(false),
         })
     }
 
@@ -348,6 +368,18 @@ impl Group {
             }
         }
         self.offers.publish();
+    }
+
+    /// Takes the window back step by step once receives find buffers again.
+    fn narrow(&self) {
+        if self.window.get() <= self.plan.window {
+            return;
+        }
+        self.calm_turns.set(self.calm_turns.get() + 1);
+        if self.calm_turns.get() >= CALM_TURNS {
+            self.calm_turns.set(0);
+            self.window.set((self.window.get() / 2).max(self.plan.window));
+        }
     }
 
     /// Writes one entry behind the tail, for the kernel to see with the next [`Offers::publish`].

@@ -9,6 +9,7 @@
 //! is how handles (streams, leases, timers) reach it without carrying a reference.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +38,8 @@ const SHUT_PATIENCE: Duration = Duration::from_secs(2);
 const SHUT_STEP: Duration = Duration::from_millis(10);
 /// Messages taken from the mailbox in one turn.
 const MESSAGES_PER_TURN: usize = 256;
+/// Bytes of a small buffer: a usual head and a short body at once; longer bodies in few pieces.
+pub const SMALL_BYTES: u32 = 16 * 1024;
 /// Spare outboxes kept per core.
 const OUTBOX_SPARE_MAX: usize = 1024;
 
@@ -58,8 +61,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            small: GroupPlan { count: 1024, bytes_each: 4096, window: 64 },
-            large: GroupPlan { count: 32, bytes_each: 256 * 1024, window: 2 },
+            small: GroupPlan { count: 512, bytes_each: SMALL_BYTES, window: 64 },
+            large: GroupPlan { count: 32, bytes_each: 256 * 1024, window: 4 },
             inbox_high: 64 * 1024,
             inbox_low: 16 * 1024,
             busy_poll: Duration::ZERO,
@@ -111,6 +114,8 @@ pub(crate) struct Core {
     pub(crate) dirty: RefCell<Vec<Key>>,
     /// Sockets whose receive found no buffer.
     pub(crate) starved: RefCell<Vec<Key>>,
+    /// Sockets in line for a large buffer, in the order in which they found none.
+    pub(crate) bulk: RefCell<VecDeque<Key>>,
     pub(crate) starvations: Cell<u64>,
     #[expect(clippy::vec_box, reason = "the kernel holds pointers into an outbox: it must not move")]
     outboxes: RefCell<Vec<Box<Outbox>>>,
@@ -167,6 +172,7 @@ impl Core {
         self.flush();
         self.buffers.offer();
         self.feed_starved();
+        self.feed_bulk();
         self.enter()?;
         self.driver.collect(completions);
         for completion in completions.drain(..) {
@@ -191,7 +197,7 @@ impl Core {
 
     /// One submit-and-wait. Sleeps only if no task is ready and no message came in between.
     fn enter(&self) -> io::Result<()> {
-        let busy = !self.tasks.idle() || self.driver.is_congested();
+        let busy = !self.tasks.idle() || self.driver.is_congested() || !self.bulk.borrow().is_empty();
         if busy || !self.mailbox.fall_asleep() {
             return self.driver.submit(&self.buffers);
         }
@@ -285,6 +291,7 @@ impl Runtime {
             timers: RefCell::new(Wheel::new(0)),
             dirty: RefCell::new(Vec::new()),
             starved: RefCell::new(Vec::new()),
+            bulk: RefCell::new(VecDeque::new()),
             starvations: Cell::new(0),
             driver,
             outboxes: RefCell::new(Vec::new()),

@@ -44,7 +44,7 @@ pub(crate) struct Socket {
     is_listener: bool,
     /// In the core's list of sockets with something to send.
     dirty: bool,
-    /// Waits in the core's list for buffers.
+    /// Waits in one of the core's lists for buffers.
     starved: bool,
     /// Is about to leave this core: it receives no more.
     leaving: bool,
@@ -231,14 +231,22 @@ impl Core {
             return;
         }
         // A large buffer is asked for one at a time, and only when the last has been taken.
-        if socket.size_wanted == Size::Large && self.buffers.any_on_offer(Size::Large) {
+        if socket.size_wanted == Size::Large && self.buffers.any_left(Size::Large) {
             if socket.inbox.is_empty() {
-                socket.receiving = Receiving::Armed(Size::Large);
-                socket.in_flight += 1;
-                self.push(&ops::receive_large(socket.fd, key, self.buffers.bytes_each(Size::Large)));
+                self.arm_large(key, socket);
             }
             return;
         }
+        self.arm_small(key, socket);
+    }
+
+    fn arm_large(&self, key: Key, socket: &mut Socket) {
+        socket.receiving = Receiving::Armed(Size::Large);
+        socket.in_flight += 1;
+        self.push(&ops::receive_large(socket.fd, key, self.buffers.bytes_each(Size::Large)));
+    }
+
+    fn arm_small(&self, key: Key, socket: &mut Socket) {
         if socket.inbox.is_under(self.options.inbox_low) {
             socket.receiving = Receiving::Armed(Size::Small);
             socket.in_flight += 1;
@@ -263,7 +271,7 @@ impl Core {
             return;
         }
         socket.want(size);
-        if size == Size::Large && self.buffers.any_on_offer(Size::Large) {
+        if size == Size::Large && self.buffers.any_left(Size::Large) {
             self.cancel_receive(key, socket);
         }
     }
@@ -339,10 +347,13 @@ impl Core {
 
     fn receive_stopped(&self, key: Key, socket: &mut Socket, errno: i32, size: Size) {
         match errno {
+            // Few large buffers on offer are a feature: bytes leave again before the caches have forgotten them.
+            libc::ENOBUFS if size == Size::Large => {
+                socket.starved = true;
+                self.bulk.borrow_mut().push_back(key);
+            }
             libc::ENOBUFS => {
-                self.buffers.widen(size);
-                // A body can go on in small buffers; small ones are waited for.
-                socket.want(Size::Small);
+                self.buffers.widen_small();
                 socket.starved = true;
                 self.starvations.set(self.starvations.get() + 1);
                 self.starved.borrow_mut().push(key);
@@ -354,7 +365,7 @@ impl Core {
 
     /// Buffers have come back: the sockets that ran dry may receive again.
     pub(crate) fn feed_starved(&self) {
-        if self.starved.borrow().is_empty() || !self.buffers.any_on_offer(Size::Small) {
+        if self.starved.borrow().is_empty() || self.buffers.on_offer(Size::Small) == 0 {
             return;
         }
         for key in self.starved.take() {
@@ -363,6 +374,27 @@ impl Core {
                 socket.starved = false;
                 self.arm_socket(key, socket);
             }
+        }
+    }
+
+    /// Lets those who stand in line for large buffers receive: as many at a time as there are buffers on offer. If all
+    /// are held, bodies go on in small ones.
+    pub(crate) fn feed_bulk(&self) {
+        let in_line = self.bulk.borrow().len();
+        if in_line == 0 {
+            return;
+        }
+        let on_offer = usize::from(self.buffers.on_offer(Size::Large));
+        let served = if on_offer == 0 { in_line } else { on_offer.min(in_line) };
+        for _ in 0..served {
+            let Some(key) = self.bulk.borrow_mut().pop_front() else { return };
+            let mut sockets = self.sockets.borrow_mut();
+            let Some(socket) = sockets.get_mut(key) else { continue };
+            socket.starved = false;
+            if on_offer == 0 {
+                socket.want(Size::Small);
+            }
+            self.arm_socket(key, socket);
         }
     }
 

@@ -62,7 +62,7 @@ fn who_holds_on_to_bytes_does_not_take_the_others_buffers() {
         }
         finished(writer).await;
         assert!(gauges().buffers_leased > 16, "the hoard went beyond the ring's own buffers");
-        assert!(with_core(|core| core.buffers.any_on_offer(Size::Small)).unwrap());
+        assert!(with_core(|core| core.buffers.on_offer(Size::Small) > 0).unwrap());
         let round_trips = std::thread::spawn(move || {
             for n in 0..100u8 {
                 others_peer.write_all(&[n; 700]).unwrap();
@@ -126,5 +126,57 @@ fn bodies_that_find_no_large_buffer_go_on_in_small_ones() {
             finished(writer).await;
         }
         assert_eq!(gauges().buffers_leased, 0);
+    });
+}
+
+#[test]
+fn a_silent_connection_in_line_for_a_large_buffer_holds_nobody_up() {
+    let large = GroupPlan { count: 1, bytes_each: 64 * 1024, window: 1 };
+    on_core_with(Options { large, ..options() }, async {
+        let (holder, mut holders_peer) = pair().await;
+        holder.receive_bulk(true);
+        holders_peer.write_all(&pattern(100_000)).unwrap();
+        let held = holder.recv().await.unwrap().unwrap();
+        let mut bodies = Vec::new();
+        let mut peers = Vec::new();
+        for _ in 0..4 {
+            let (stream, peer) = pair().await;
+            stream.receive_bulk(true);
+            stream.start_receiving();
+            bodies.push(stream);
+            peers.push(peer);
+        }
+        some_turns(20).await;
+        drop(held);
+        // The first three stay silent; the last one gets its body all the same.
+        let (stream, mut peer) = (bodies.pop().unwrap(), peers.pop().unwrap());
+        let writer = std::thread::spawn(move || peer.write_all(&pattern(1_000_000)).unwrap());
+        assert!(read_all(&stream).await == pattern(1_000_000));
+        finished(writer).await;
+        drop(holder);
+    });
+}
+
+#[test]
+fn a_widened_window_narrows_again_in_a_calm() {
+    on_core_with(few_small(64, 512, 2), async {
+        let offered = || with_core(|core| core.buffers.on_offer(Size::Small)).unwrap();
+        with_core(|core| core.buffers.widen_small()).unwrap();
+        with_core(|core| core.buffers.widen_small()).unwrap();
+        some_turns(2).await;
+        assert_eq!(offered(), 8);
+        some_turns(2 * 1024 + 8).await;
+        // What is on offer already stays so until it is used.
+        let (echoing, mut peer) = pair().await;
+        spawn(echo(echoing));
+        let round_trips = std::thread::spawn(move || {
+            for n in 0..20u8 {
+                peer.write_all(&[n; 100]).unwrap();
+                peer.read_exact(&mut [0; 100]).unwrap();
+            }
+        });
+        finished(round_trips).await;
+        some_turns(2).await;
+        assert_eq!(offered(), 2);
     });
 }

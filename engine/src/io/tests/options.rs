@@ -14,6 +14,7 @@ fn some_options() -> TcpOptions {
         keepalive: Some(Duration::from_secs(77)),
         user_timeout: Some(Duration::from_millis(31_000)),
         congestion_control: Some("reno".to_owned()),
+        receive_bytes_min: None,
     }
 }
 
@@ -63,4 +64,58 @@ fn an_option_that_the_kernel_does_not_know_is_named() {
     let text = options.check().unwrap_err().to_string();
     assert!(text.contains("nosuch") && text.contains("reno"), "{text}");
     some_options().check().unwrap();
+}
+
+fn congestion_control(options: &TcpOptions, listening_on: &str) -> String {
+    let bound = Bound::listen(listening_on.parse().unwrap(), 8, options).unwrap();
+    let fd = bound.to_descriptor().unwrap();
+    let name = SockRef::from(&fd).tcp_congestion().unwrap();
+    String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned()
+}
+
+#[test]
+fn only_connections_within_this_host_have_the_cheapest_congestion_control() {
+    let default = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+    let unset = TcpOptions::default();
+    assert_eq!(congestion_control(&unset, "127.0.0.1:0"), "reno");
+    assert_eq!(congestion_control(&unset, "[::1]:0"), "reno");
+    assert_eq!(congestion_control(&unset, "0.0.0.0:0"), default.trim(), "as the operator has set it up");
+    let set = TcpOptions { congestion_control: Some(default.trim().to_owned()), ..unset };
+    assert_eq!(congestion_control(&set, "127.0.0.1:0"), default.trim(), "as the operator wished");
+}
+
+#[test]
+fn room_for_long_bodies_is_there_from_the_start() {
+    // What the peer may send before anybody reads: with the usual window far less.
+    fn sent_ahead(room: Option<u32>) -> usize {
+        let sent = std::rc::Rc::new(std::cell::Cell::new(0));
+        let result = std::rc::Rc::clone(&sent);
+        on_core(async move {
+            let origin = StdListener::bind("127.0.0.1:0").unwrap();
+            let options = TcpOptions { receive_bytes_min: room, ..TcpOptions::default() };
+            let stream = TcpStream::connect(origin.local_addr().unwrap(), &options).await.unwrap();
+            let (mut peer, _) = origin.accept().unwrap();
+            peer.set_nonblocking(true).unwrap();
+            SockRef::from(&peer).set_send_buffer_size(64 * 1024).unwrap();
+            let piece = [7; 16 * 1024];
+            let mut idle = 0;
+            while idle < 20 {
+                match std::io::Write::write(&mut peer, &piece) {
+                    Ok(count) => {
+                        result.set(result.get() + count);
+                        idle = 0;
+                    }
+                    Err(_) => {
+                        idle += 1;
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            }
+            drop(stream);
+        });
+        sent.get()
+    }
+    let (usual, roomy) = (sent_ahead(None), sent_ahead(Some(1024 * 1024)));
+    assert!(roomy >= 1024 * 1024, "only {roomy} bytes");
+    assert!(usual < roomy / 2, "{usual} bytes without, {roomy} with");
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::pin::pin;
 use std::task::Poll;
 
-use super::super::{Lease, freeze, gauges};
+use super::super::{Lease, SMALL_BYTES, freeze, gauges};
 use super::{Options, finished, on_core, on_core_with, options, pair, pattern, read_all, some_turns, until};
 
 #[test]
@@ -26,7 +26,7 @@ fn a_slow_reader_gets_everything_in_order_from_a_bounded_inbox() {
             some_turns(3).await;
         }
         assert!(received == pattern(6_000_000), "{} bytes", received.len());
-        let bytes_max = leased_max * 4096;
+        let bytes_max = leased_max * SMALL_BYTES as usize;
         assert!(bytes_max > 32 * 1024, "the high mark was never reached: {leased_max} buffers");
         assert!(bytes_max <= 32 * 1024 + 4 * window_bytes, "{leased_max} buffers");
         finished(writer).await;
