@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::super::{Bound, TcpListener, TcpOptions, TcpStream};
+use super::super::{Bound, TcpListener, TcpOptions, TcpStream, sleep};
 use super::{descriptors_of_core, on_core};
 
 fn some_options() -> TcpOptions {
@@ -107,7 +107,7 @@ fn room_for_long_bodies_is_there_from_the_start() {
                     }
                     Err(_) => {
                         idle += 1;
-                        std::thread::sleep(Duration::from_millis(1));
+                        sleep(Duration::from_millis(1)).await;
                     }
                 }
             }
