@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(model.server.listen[0].addr.port(), 3000);
         assert_eq!(model.server.max_connections, 7);
         assert_eq!(model.server.cores, crate::model::Cores::List(vec![0, 1]));
-        assert_eq!(model.route.upstream.backends[0].path_prefix, "/ws");
+        assert_eq!(model.routes.iter().next().expect("one route").upstream.backends[0].path_prefix, "/ws");
         assert!(!config.is_tls_enabled());
         assert!(!config.is_authentication_enabled());
     }

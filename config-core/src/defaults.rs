@@ -58,3 +58,32 @@ pub const RESTART_TIMEOUT_MS: u64 = 30_000;
 
 /// Other backends to try.
 pub const RETRIES: u64 = 2;
+
+/// Wait for a place among the exchanges of a route.
+pub const QUEUE_TIMEOUT_MS: u64 = 5_000;
+/// Type of a fixed answer.
+pub const RESPOND_CONTENT_TYPE: &str = "text/plain; charset=utf-8";
+
+/// Path of an HTTP probe.
+pub const HEALTH_ENDPOINT: &str = "/health";
+/// From one probe to the next.
+pub const HEALTH_INTERVAL_MS: u64 = 10_000;
+/// Answer to a probe.
+pub const HEALTH_TIMEOUT_MS: u64 = 5_000;
+/// Failed probes in a row.
+pub const UNHEALTHY_THRESHOLD: u32 = 2;
+/// Good probes in a row.
+pub const HEALTHY_THRESHOLD: u32 = 1;
+
+/// Failures in a row that open a circuit.
+pub const FAILURE_THRESHOLD: u32 = 5;
+/// Window of the failure ratio: long enough for a ratio to mean something at a few requests per second.
+pub const FAILURE_WINDOW_MS: u64 = 10_000;
+/// Requests that a ratio needs: below it one failure would be many percent.
+pub const FAILURE_WINDOW_REQUESTS_MIN: u32 = 20;
+/// An open circuit, the first time.
+pub const RESET_TIMEOUT_MS: u64 = 30_000;
+/// An open circuit at most: a backend that came back waits no longer than this for traffic.
+pub const RESET_TIMEOUT_MS_MAX: u64 = 300_000;
+/// Answers by which a gateway or an overloaded server says that it cannot serve; 500 is more often one request's bug.
+pub const FAILURE_STATUSES: [u16; 3] = [502, 503, 504];

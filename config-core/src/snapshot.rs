@@ -1,7 +1,7 @@
 //! One immutable configuration: model, epoch, header. Shared by every core, never changed after it was made.
 
-use crate::header::{HEADER_VERSION, Header, HeaderLine, crc32c};
-use crate::model::Model;
+use crate::header::{HEADER_VERSION, Header, HeaderLine};
+use crate::model::{Model, Route};
 use crate::raw::{Table, Value};
 
 /// A model under its publication number.
@@ -20,7 +20,7 @@ impl Snapshot {
     pub fn new(model: Model, epoch: u32) -> Self {
         let header = HeaderLine::new(Header {
             version: HEADER_VERSION,
-            registry_hash: crc32c(&canonical_bytes(&model)),
+            registry_hash: model.routes.checksum(),
             feature_flags: model.feature_flags(),
             epoch,
         });
@@ -46,14 +46,14 @@ impl Snapshot {
     }
 }
 
-/// The bytes that the registry hash covers: routes with their backends (endpoints and certificates once they
-/// exist), never the tuning of a node, so that nodes of one fleet agree on the hash.
+/// The bytes of one route (endpoints and certificates once they exist) that the registry hash covers, never the tuning of
+/// a node, so that nodes of one fleet agree on the hash.
 ///
 /// Each value is a tag byte, then a length (u64 LE) and its content; tables are sorted by key. Equal
 /// configurations therefore have equal bytes, and different ones cannot run into each other.
-fn canonical_bytes(model: &Model) -> Vec<u8> {
+pub(crate) fn canonical_bytes(route: &Route) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
-    write_table(&model.route.document(), &mut bytes);
+    write_table(&route.document(), &mut bytes);
     bytes
 }
 
@@ -111,7 +111,7 @@ mod tests {
         assert!(snapshot.header().verify());
         assert_eq!(snapshot.epoch(), 9);
         assert_eq!(snapshot.header().version(), 1);
-        assert_eq!(snapshot.header().registry_hash(), crc32c(&canonical_bytes(snapshot.model())));
+        assert_eq!(snapshot.header().registry_hash(), snapshot.model().routes.checksum());
         assert_eq!(snapshot.header().feature_flags(), snapshot.model().feature_flags());
     }
 
@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn the_canonical_bytes_never_change_for_the_same_route() {
         // A golden value: nodes of different builds must agree on the hash of one configuration.
-        let bytes = canonical_bytes(&model("http://a:1", 1, 1));
+        let model = model("http://a:1", 1, 1);
+        let bytes = canonical_bytes(model.routes.iter().next().expect("one route"));
         let mut expected = Vec::new();
         let text = |text: &str, out: &mut Vec<u8>| {
             out.push(b's');

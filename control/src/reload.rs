@@ -94,7 +94,17 @@ mod tests {
 
     impl Publish for Fake {
         fn prepare(&self, snapshot: Arc<Snapshot>) -> Result<Prepared, PublishError> {
-            if snapshot.model().route.upstream.backends.iter().any(|backend| backend.url.ends_with(":666")) {
+            if snapshot
+                .model()
+                .routes
+                .iter()
+                .next()
+                .expect("one route")
+                .upstream
+                .backends
+                .iter()
+                .any(|backend| backend.url.ends_with(":666"))
+            {
                 return Err(PublishError { key: String::new(), reason: "no".to_owned() });
             }
             Ok(Prepared::new(snapshot, Box::new(())))
@@ -120,7 +130,9 @@ mod tests {
         write(&file_text("http://a:1", ""));
         let sources = Sources { file: Some(path.clone()), ..Sources::default() };
         let fake = Fake(Mutex::new(sources.load().expect("valid").config.snapshot(1)));
-        let target = || fake.current().model().route.upstream.backends[0].url.clone();
+        let target = || {
+            fake.current().model().routes.iter().next().expect("one route").upstream.backends[0].url.clone()
+        };
 
         assert_eq!(reload(&sources, &fake), Outcome::Unchanged);
 

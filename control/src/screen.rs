@@ -40,7 +40,7 @@ pub fn start(model: &Model, running: &Running<'_>) -> String {
     for address in running.addresses {
         line("listen", &format!("http://{address}"));
     }
-    let backends = &model.route.upstream.backends;
+    let backends: Vec<_> = model.routes.iter().flat_map(|route| &route.upstream.backends).collect();
     for backend in backends.iter().take(TARGETS_SHOWN_MAX) {
         line("target", &backend.url);
     }

@@ -295,7 +295,7 @@ mod tests {
         let settings = sources.load().expect("valid");
         assert_eq!(place(&settings, "route[0].backends[0].url"), "\"http://flag:1\" # flag --target");
         assert_eq!(
-            settings.config.model().route.upstream.backends.len(),
+            settings.config.model().routes.iter().next().expect("one route").upstream.backends.len(),
             1,
             "targets are replaced as a whole"
         );
@@ -311,7 +311,10 @@ mod tests {
             ("PINION_BIN", "/some/where"),
         ];
         let settings = sources(&short, Flags::default()).load().expect("valid");
-        assert_eq!(settings.config.model().route.upstream.backends.len(), 2);
+        assert_eq!(
+            settings.config.model().routes.iter().next().expect("one route").upstream.backends.len(),
+            2
+        );
         assert_eq!(place(&settings, "server.listen"), "[\"0.0.0.0:0\"] # environment PROXY_PORT");
         assert_eq!(place(&settings, "logging.level"), "\"debug\" # environment PROXY_DEBUG");
         assert_eq!(settings.warnings.len(), 1);
@@ -371,7 +374,10 @@ mod tests {
         sources.demo_target = Some("http://127.0.0.1:9".to_owned());
         let settings = sources.load().expect("valid");
         assert_eq!(settings.config.model().server.listen[0].to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.config.model().route.upstream.backends[0].url, "http://127.0.0.1:9");
+        assert_eq!(
+            settings.config.model().routes.iter().next().expect("one route").upstream.backends[0].url,
+            "http://127.0.0.1:9"
+        );
         sources.flags.port = Some(0);
         let settings = sources.load().expect("valid");
         assert_eq!(settings.config.model().server.listen[0].to_string(), "127.0.0.1:0");

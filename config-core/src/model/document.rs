@@ -29,7 +29,8 @@ impl Model {
         let mut admin = Table::default();
         put_text(&mut admin, "listen", "off");
         put_table(&mut root, "admin", admin);
-        put_list(&mut root, "route", vec![Value::Table(self.route.document())]);
+        let routes = self.routes.iter().map(|route| Value::Table(route.document()));
+        put_list(&mut root, "route", routes.collect());
         root
     }
 
@@ -119,7 +120,7 @@ impl Route {
     pub(crate) fn document(&self) -> Table {
         let mut table = Table::default();
         put_text(&mut table, "id", self.id.as_str());
-        put_text(&mut table, "vhost", &self.vhost);
+        put_text(&mut table, "vhost", &self.vhost.to_string());
         put_text(&mut table, "strategy", self.upstream.strategy.as_str());
         put_number(&mut table, "retries", self.retries);
         let backends = self.upstream.backends.iter().map(|backend| Value::Table(backend.document()));

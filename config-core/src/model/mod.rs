@@ -2,22 +2,30 @@
 //!
 //! One file per noun. Units are in the names: `_ms` milliseconds, `_us` microseconds, `_bytes` bytes.
 
+mod dns;
 mod document;
+mod health;
 mod limits;
 mod listener;
 mod logging;
 mod route;
+mod routes;
+mod rule;
 mod server;
 mod timeouts;
 mod upstream;
 
+pub use dns::Dns;
+pub use health::{ActiveCheck, CircuitBreaker, Probe};
 pub use limits::{EncodedPolicy, Limits, Websocket};
 pub use listener::Listener;
 pub use logging::{LogDestination, LogFormat, LogLevel, Logging};
-pub use route::Route;
+pub use route::{Field, LimitOverrides, Route, TimeoutOverrides, VirtualHost};
+pub use routes::{Conflict, RouteChange, Routes};
+pub use rule::{Action, Forward, Pattern, Redirect, Respond, Rule};
 pub use server::{Cores, Runtime, Server, Shutdown};
 pub use timeouts::Timeouts;
-pub use upstream::{Backend, Location, Pool, Scheme, Strategy, Upstream};
+pub use upstream::{Backend, HashKey, Location, Pool, Scheme, Strategy, Upstream};
 
 use crate::flags::FeatureFlags;
 
@@ -38,8 +46,14 @@ pub struct Model {
     pub shutdown: Shutdown,
     /// What is logged, and where to.
     pub logging: Logging,
-    /// Where requests go. This version has exactly one route, for every host.
-    pub route: Route,
+    /// How backends are probed, where a route does not say otherwise; `None`: not from our side.
+    pub health: Option<ActiveCheck>,
+    /// When exchanges show that a backend is dead.
+    pub circuit_breaker: CircuitBreaker,
+    /// Name servers to ask, in place of the system's.
+    pub dns: Dns,
+    /// Where requests go.
+    pub routes: Routes,
 }
 
 impl Model {
@@ -47,7 +61,7 @@ impl Model {
     pub fn feature_flags(&self) -> FeatureFlags {
         // WebSocket upgrades are always forwarded; no setting turns them off yet.
         let mut flags = FeatureFlags::WEBSOCKET;
-        flags.set(FeatureFlags::RETRIES, self.route.retries > 0);
+        flags.set(FeatureFlags::RETRIES, self.routes.any_retries());
         flags.set(FeatureFlags::DEBUG, self.logging.level >= LogLevel::Debug);
         flags
     }

@@ -12,6 +12,11 @@ pub struct Upstream {
     pub id: UpstreamId,
     /// How a backend is chosen.
     pub strategy: Strategy,
+    /// What [`Strategy::IpHash`] hashes.
+    pub hash_key: HashKey,
+    /// If fewer than so many percent of the backends are usable, all of them are used as if they were; 0: never, and 503
+    /// if none is left.
+    pub panic_threshold_percent: u8,
     /// The backends; never empty, no id twice.
     pub backends: Vec<Backend>,
 }
@@ -21,6 +26,16 @@ pub struct Upstream {
 pub enum Strategy {
     /// Each in turn.
     RoundRobin,
+    /// Each in turn, in proportion to its weight, without bursts.
+    Weighted,
+    /// The one with the fewest exchanges and sessions, in proportion to its weight, over all cores.
+    LeastConnections,
+    /// Any, in proportion to its weight.
+    Random,
+    /// By a hash of the client on a consistent ring.
+    IpHash,
+    /// By peak EWMA of the time to the first byte, of two random ones.
+    LeastLatency,
 }
 
 impl Strategy {
@@ -28,8 +43,24 @@ impl Strategy {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RoundRobin => "round_robin",
+            Self::Weighted => "weighted",
+            Self::LeastConnections => "least_connections",
+            Self::Random => "random",
+            Self::IpHash => "ip_hash",
+            Self::LeastLatency => "least_latency",
         }
     }
+}
+
+/// What tells clients apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    ClientIp,
+    /// The value of a request field, by its lower-case name; without one, the address.
+    Header(String),
+    /// The value of a cookie; without one, the address.
+    Cookie(String),
 }
 
 /// One backend, as its URL says.
@@ -51,6 +82,12 @@ pub struct Backend {
     pub path_prefix: String,
     /// What the request path `/` becomes; `/` where there is no prefix.
     pub root_path: String,
+    /// Share among the backends, 1 to 1,000.
+    pub weight: u16,
+    /// Exchanges and sessions at once over all cores; `None`: no limit.
+    pub max_connections: Option<u32>,
+    /// How long its share grows after it came (back) to life; 0: its full share at once.
+    pub slow_start_ms: u64,
 }
 
 /// Scheme of a backend's URL.

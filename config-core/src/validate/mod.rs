@@ -6,6 +6,7 @@
 mod address;
 mod bounds;
 mod cores;
+mod health;
 mod limits;
 mod logging;
 mod route;
@@ -18,7 +19,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::error::ConfigError;
-use crate::model::Model;
+use crate::model::{Dns, Model};
 use crate::origin::Origin;
 use crate::raw::Table;
 use section::{Findings, Section};
@@ -79,12 +80,25 @@ pub(crate) fn validate(document: &Table) -> Result<Validated, Vec<ConfigError>> 
     let shutdown = server::shutdown(root.section("shutdown", &mut findings), &mut findings);
     let logging = logging::logging(root.section("logging", &mut findings), &mut findings);
     logging::admin(root.section("admin", &mut findings), &mut findings);
-    let route = route::only_route(&mut root, &mut findings);
+    let routes = route::routes(&mut root, &mut findings);
     root.unavailable(&UNAVAILABLE_SECTIONS, &mut findings);
     root.finish(&mut findings);
-    match route {
-        Some(route) if findings.errors.is_empty() => {
-            let model = Model { server, limits, timeouts, websocket, pool, shutdown, logging, route };
+    match routes {
+        Some(routes) if findings.errors.is_empty() => {
+            let (health, circuit_breaker, dns) = (None, health::circuit_breaker(), Dns::default());
+            let model = Model {
+                server,
+                limits,
+                timeouts,
+                websocket,
+                pool,
+                shutdown,
+                logging,
+                health,
+                circuit_breaker,
+                dns,
+                routes,
+            };
             Ok(Validated { model, origins: findings.origins })
         }
         _ => Err(findings.errors),

@@ -1,11 +1,15 @@
 //! `[[route]]` and its backends. This version routes every request to one upstream.
 
+use std::sync::Arc;
+
 use super::limits::narrow;
 use super::section::{Findings, Section};
 use super::{bounds, target};
 use crate::defaults;
 use crate::ids::{self, RouteId, UpstreamId};
-use crate::model::{Backend, Route, Strategy, Upstream};
+use crate::model::{
+    Backend, HashKey, LimitOverrides, Route, Routes, Strategy, TimeoutOverrides, Upstream, VirtualHost,
+};
 use crate::origin::Origin;
 
 /// Most backends of an upstream: choosing among them and watching each costs something on every core.
@@ -39,7 +43,7 @@ const LATER_KEYS: [&str; 15] = [
 ];
 
 /// The one route of the document; `None` after a mistake, which is then reported.
-pub(crate) fn only_route(root: &mut Section<'_>, findings: &mut Findings) -> Option<Route> {
+pub(crate) fn routes(root: &mut Section<'_>, findings: &mut Findings) -> Option<Routes> {
     let written = root.sections("route", findings);
     let Some(mut sections) = written.filter(|sections| !sections.is_empty()) else {
         let problem = "no target is given".to_owned();
@@ -55,7 +59,7 @@ pub(crate) fn only_route(root: &mut Section<'_>, findings: &mut Findings) -> Opt
         // Its own mistakes are worth knowing all the same.
         route(extra, findings);
     }
-    Some(route(first, findings))
+    Routes::collect([route(first, findings)]).ok()
 }
 
 fn route(mut section: Section<'_>, findings: &mut Findings) -> Route {
@@ -67,11 +71,27 @@ fn route(mut section: Section<'_>, findings: &mut Findings) -> Route {
     section.unavailable(&LATER_KEYS, findings);
     section.finish(findings);
     Route {
-        // The route's only upstream shares its id: both are stable as long as the route is.
-        upstream: Upstream { id: UpstreamId::new(&id), strategy, backends },
+        // The route's own upstream shares its id: both are stable as long as the route is.
+        upstream: Arc::new(Upstream {
+            id: UpstreamId::new(&id),
+            strategy,
+            hash_key: HashKey::ClientIp,
+            panic_threshold_percent: 0,
+            backends,
+        }),
         id: RouteId::new(&id),
         vhost,
         retries: narrow(retries),
+        rules: Vec::new(),
+        headers: Vec::new(),
+        response_headers: Vec::new(),
+        sticky: None,
+        req_active_length: None,
+        req_queue_length: 0,
+        queue_timeout_ms: defaults::QUEUE_TIMEOUT_MS,
+        timeouts: TimeoutOverrides::default(),
+        limits: LimitOverrides::default(),
+        health: None,
     }
 }
 
@@ -85,7 +105,7 @@ fn given_id(section: &mut Section<'_>, findings: &mut Findings) -> Option<String
     None
 }
 
-fn vhost(section: &mut Section<'_>, findings: &mut Findings) -> String {
+fn vhost(section: &mut Section<'_>, findings: &mut Findings) -> VirtualHost {
     let place = section.place(findings);
     match section.text("vhost", findings) {
         Some(written) if written.text == "*" => {}
@@ -99,7 +119,7 @@ fn vhost(section: &mut Section<'_>, findings: &mut Findings) -> String {
             findings.refuse(&place, &path, "missing".to_owned(), "write vhost = \"*\"");
         }
     }
-    "*".to_owned()
+    VirtualHost::Any
 }
 
 fn backends(section: &mut Section<'_>, findings: &mut Findings) -> Vec<Backend> {

@@ -59,7 +59,9 @@ fn parse(text: &str) -> Result<Backend, String> {
     let scheme_name = url.scheme();
     let shown_path = if root_path == "/" { "" } else { &root_path };
     let url = format!("{scheme_name}://{location}{shown_path}");
-    Ok(Backend { id: BackendId::new(&ids::derive(&url)), url, scheme, location, path_prefix, root_path })
+    let id = BackendId::new(&ids::derive(&url));
+    let (weight, max_connections, slow_start_ms) = (1, None, 0);
+    Ok(Backend { id, url, scheme, location, path_prefix, root_path, weight, max_connections, slow_start_ms })
 }
 
 /// The URL as it may stand in a log: whatever is before an `@` may be a password.
@@ -92,6 +94,9 @@ fn unix(path: &str) -> Result<Backend, String> {
         location,
         path_prefix,
         root_path,
+        weight: 1,
+        max_connections: None,
+        slow_start_ms: 0,
     })
 }
 

@@ -2,9 +2,13 @@
 
 use crate::builder::ProxyConfig;
 use crate::error::{ConfigError, ConfigErrors};
-use crate::model::{Cores, EncodedPolicy, LogFormat, LogLevel, Runtime, Strategy};
+use crate::model::{Cores, EncodedPolicy, LogFormat, LogLevel, Model, Route, Runtime, Strategy};
 use crate::origin::Origin;
 use crate::raw::Draft;
+
+fn only(model: &Model) -> &Route {
+    model.routes.iter().next().expect("one route")
+}
 
 /// A route that nothing is wrong with, on the first three lines of a file.
 const ROUTE: &str = "[[route]]\nvhost = \"*\"\nbackends = [{ url = \"http://10.0.0.1:3000\" }]\n";
@@ -52,8 +56,8 @@ fn a_route_alone_is_a_configuration_with_every_default() {
     assert_eq!(model.shutdown.timeout_ms, 30_000);
     assert_eq!(model.shutdown.idle_grace_ms, 2_000);
     assert_eq!(model.shutdown.restart_timeout_ms, 30_000);
-    assert_eq!(model.route.retries, 2);
-    assert_eq!(model.route.upstream.strategy, Strategy::RoundRobin);
+    assert_eq!(only(model).retries, 2);
+    assert_eq!(only(model).upstream.strategy, Strategy::RoundRobin);
 }
 
 #[test]
@@ -79,7 +83,7 @@ fn what_is_written_is_what_is_read() {
     assert_eq!((model.logging.level, model.logging.format), (LogLevel::Debug, LogFormat::Text));
     assert_eq!(model.shutdown.drain_per_second, Some(5));
     assert_eq!((model.shutdown.idle_grace_ms, model.shutdown.restart_timeout_ms), (0, 100));
-    assert_eq!(model.route.retries, 0);
+    assert_eq!(only(model).retries, 0);
 }
 
 /// Text before [`ROUTE`]; line and column; key; part of the message.
@@ -287,7 +291,7 @@ fn nothing_to_route_to_is_an_error_that_says_how_to_give_it() {
 fn variables_are_expanded_in_text() {
     let config = read("[[route]]\nvhost = \"*\"\nbackends = [{ url = \"http://${HOST}:1/$${x}\" }]\n");
     let config = config.expect("valid");
-    assert!(config.model().route.upstream.backends[0].url.starts_with("http://10.0.0.9:1/$"));
+    assert!(only(config.model()).upstream.backends[0].url.starts_with("http://10.0.0.9:1/$"));
     let mut draft = Draft::new();
     draft.add_toml("f", &format!("[server]\nbacklog = \"${{N}}\"\n{ROUTE}"), &|_| Some("77".to_owned()));
     assert_eq!(draft.validate().expect("a number from a variable").model().server.backlog, 77);
@@ -298,9 +302,9 @@ fn backends_without_ids_get_stable_ones() {
     let text = "[[route]]\nvhost = \"*\"\nbackends = [{ url = \"http://a:1\" }, { hostname = \"a\", port = 1 }, \
                 { id = \"b\", hostname = \"::1\", port = 2 }]\n";
     let config = read(text).expect("valid");
-    let ids: Vec<&str> = config.model().route.upstream.backends.iter().map(|b| b.id.as_str()).collect();
+    let ids: Vec<&str> = only(config.model()).upstream.backends.iter().map(|b| b.id.as_str()).collect();
     assert_eq!(ids, ["http://a:1", "http://a:1#2", "b"]);
-    assert_eq!(config.model().route.upstream.backends[2].url, "http://[::1]:2");
+    assert_eq!(only(config.model()).upstream.backends[2].url, "http://[::1]:2");
 }
 
 #[test]

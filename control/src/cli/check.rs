@@ -25,7 +25,7 @@ fn summary_into(text: &mut String, config: &ProxyConfig) {
     for listener in &model.server.listen {
         let _ = writeln!(text, "  listen   {listener}");
     }
-    for backend in &model.route.upstream.backends {
+    for backend in model.routes.iter().flat_map(|route| &route.upstream.backends) {
         let _ = writeln!(text, "  target   {}", backend.url);
     }
     let _ = writeln!(text, "  cores    {}, runtime {}", model.server.cores, model.server.runtime.as_str());

@@ -56,7 +56,7 @@ pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Re
 
 /// A backend that was not tried yet, as long as retries are left.
 fn another(view: &View, tried: &[usize]) -> Option<usize> {
-    if tried.len() > view.model().route.retries as usize {
+    if tried.len() > view.retries as usize {
         return None;
     }
     let count = view.backends.len();

@@ -22,6 +22,7 @@ pub(crate) struct View {
     /// In the order of the table's backends.
     pub(crate) backends: Vec<Rc<LocalBackend>>,
     pub(crate) turn: RoundRobin,
+    pub(crate) retries: u32,
     pub(crate) tcp: TcpOptions,
 }
 
@@ -57,7 +58,8 @@ impl View {
         });
         let backends = backends.collect();
         let tcp = TcpOptions { receive_bytes_min: Some(BACKEND_ROOM_BYTES), ..tcp_options(table.model()) };
-        View { backends, tcp, turn: RoundRobin::new(seed), table }
+        let retries = table.model().routes.iter().next().map_or(0, |route| route.retries);
+        View { backends, tcp, turn: RoundRobin::new(seed), retries, table }
     }
 
     #[inline]

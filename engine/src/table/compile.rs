@@ -55,11 +55,10 @@ impl Table {
         running: Option<&Table>,
     ) -> Result<Table, PublishError> {
         let model = snapshot.model();
-        let backends: Result<Vec<Backend>, PublishError> = model
-            .route
-            .upstream
-            .backends
-            .iter()
+        let route = model.routes.iter().next();
+        let backends: Result<Vec<Backend>, PublishError> = route
+            .into_iter()
+            .flat_map(|route| route.upstream.backends.iter())
             .map(|backend| {
                 let (id, place) = (backend.id.to_string(), resolve(&backend.location)?);
                 let same = running.and_then(|running| running.same_backend(&id, &place));
