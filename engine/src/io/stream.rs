@@ -153,6 +153,12 @@ impl Stream {
         self.with_socket(|socket| socket.has_input()).unwrap_or(true)
     }
 
+    /// Ready when the peer has ended its side or the connection has failed, also behind bytes that nobody has taken; else
+    /// registers the current task to be woken by any input. Behind a full inbox the end is not seen.
+    pub fn poll_ended(&self) -> Poll<()> {
+        with_core(|core| core.poll_ended(self.key)).expect(OFF_CORE)
+    }
+
     /// Long bodies are received into large buffers, one at a time; heads and frames into small ones.
     pub fn receive_bulk(&self, bulk: bool) {
         let size = if bulk { Size::Large } else { Size::Small };

@@ -224,6 +224,18 @@ impl Core {
         input
     }
 
+    /// Ready when nothing will be received any more; else registers the current task, and lets the socket receive.
+    pub(crate) fn poll_ended(&self, key: Key) -> Poll<()> {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else { return Poll::Ready(()) };
+        if socket.ended || socket.is_broken() {
+            return Poll::Ready(());
+        }
+        self.arm_socket(key, socket);
+        socket.reader = self.tasks.current();
+        Poll::Pending
+    }
+
     fn arm_socket(&self, key: Key, socket: &mut Socket) {
         let stopped = socket.closing || socket.leaving || socket.ended || socket.receive_error != 0;
         let able = !stopped && !socket.starved;
