@@ -101,6 +101,6 @@ pub fn largest() -> Largest {
 /// Idle connections that the proxy of this core keeps to its backends.
 pub fn pooled() -> usize {
     let mut count = 0;
-    local::with(|local| count = local.view().backends.iter().map(|backend| backend.pool.len()).sum());
+    local::with(|local| count = local.backends.pooled());
     count
 }

@@ -26,6 +26,7 @@ pub use header::name::Name;
 pub use limits::{Limits, PercentPolicy};
 pub use method::Method;
 pub use rules::forwarded::Forward;
+pub use rules::set_fields::SetFields;
 pub use span::Span;
 pub use status::Status;
 pub use target::TargetForm;

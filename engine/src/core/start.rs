@@ -105,9 +105,7 @@ pub(crate) async fn live(shared: Arc<Shared>, index: usize, begun: impl FnOnce(&
     let local = Local::install(shared, index);
     begun(&local);
     serve_until_done(&local).await;
-    for backend in &local.view().backends {
-        backend.pool.clear();
-    }
+    local.backends.clear();
     tick::publish_gauges(&local);
     Local::uninstall();
 }

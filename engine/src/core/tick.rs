@@ -7,9 +7,7 @@ use crate::local::Local;
 pub(crate) fn tick(local: &Local) {
     let view = local.view();
     let now_ms = io::now_ms();
-    for backend in &view.backends {
-        backend.pool.tick(&view.model().pool, now_ms);
-    }
+    local.backends.tick(&view.model().pool, now_ms);
     local.verify_table();
     publish_gauges(local);
 }

@@ -20,7 +20,7 @@ use crate::upstream::connect;
 use crate::upstream::lease::BackendConn;
 
 /// Forwards a request until an attempt succeeds or none is left.
-pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Request) -> Next {
+pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Request<'_>) -> Next {
     let mut replay = Replay::new(&conn.local, request);
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut fresh = false;
@@ -43,7 +43,7 @@ pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Re
             fresh = true;
         } else {
             tried.push(request.backend);
-            let Some(other) = another(view, &tried) else {
+            let Some(other) = another(request, &tried) else {
                 return refuse::fail(conn, &fault.fault, &request.id);
             };
             tracing::debug!(cause = %fault.fault, "trying another backend");
@@ -55,12 +55,12 @@ pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Re
 }
 
 /// A backend that was not tried yet, as long as retries are left.
-fn another(view: &View, tried: &[usize]) -> Option<usize> {
-    if tried.len() > view.retries as usize {
+fn another(request: &Request<'_>, tried: &[usize]) -> Option<usize> {
+    if tried.len() > request.route.model.retries as usize {
         return None;
     }
-    let count = view.backends.len();
-    let start = view.turn.pick(count);
+    let count = request.upstream.backends.len();
+    let start = request.upstream.turn.pick(count);
     (0..count).map(|step| (start + step) % count).find(|index| !tried.contains(index))
 }
 
@@ -75,12 +75,12 @@ struct Failed {
 async fn attempt(
     conn: &mut ClientConn,
     view: &View,
-    request: &Request,
+    request: &Request<'_>,
     replay: &mut Replay,
     fresh: bool,
 ) -> Result<Next, Failed> {
     let local = Rc::clone(&conn.local);
-    let backend = &view.backends[request.backend];
+    let backend = &request.upstream.backends[request.backend];
     let pooled = if fresh { None } else { backend.pool.take() };
     let lease = match pooled {
         Some(lease) => lease,
@@ -100,7 +100,7 @@ async fn attempt(
             }
             Ok(after_answer(conn))
         }
-        Ok(Outcome::Upgraded(session)) => Ok(Next::Session(session.with_backend(lease))),
+        Ok(Outcome::Upgraded(session)) => Ok(Next::Session(session.with_backend(lease, request.route))),
         Err(fault) => Err(Failed { fault, answered, was_pooled }),
     }
 }
@@ -109,10 +109,10 @@ async fn attempt(
 async fn borrow_or_dial(
     conn: &ClientConn,
     view: &View,
-    request: &Request,
+    request: &Request<'_>,
     fresh: bool,
 ) -> Result<BackendConn, Failed> {
-    let backend = &view.backends[request.backend];
+    let backend = &request.upstream.backends[request.backend];
     if !fresh {
         if let Some(lent) = loans::borrow(&conn.local, backend, &conn.alarm).await {
             conn.local.counters().backend_borrows.add(1);
@@ -126,14 +126,15 @@ async fn borrow_or_dial(
     dial(conn, view, request).await
 }
 
-async fn dial(conn: &ClientConn, view: &View, request: &Request) -> Result<BackendConn, Failed> {
-    let backend = &view.backends[request.backend];
-    let timeout_ms = view.model().timeouts.connect_ms;
+async fn dial(conn: &ClientConn, view: &View, request: &Request<'_>) -> Result<BackendConn, Failed> {
+    let backend = &request.upstream.backends[request.backend];
+    let timeout_ms = request.route.timeouts.connect_ms;
     // Idle connections of every backend hold descriptors; the busy ones are as many as there are clients at most.
-    let spare = || view.backends.iter().for_each(|backend| backend.pool.clear());
-    let outcome = connect::connect(&backend.place, &view.tcp, &conn.alarm, timeout_ms, spare).await;
+    let spare = || conn.local.backends.clear();
+    let outcome = connect::connect(&backend.state.place, &view.tcp, &conn.alarm, timeout_ms, spare).await;
     conn.local.counters().backend_connects.add(1);
     outcome.map_err(|fault| {
+        let backend = &request.forwarding.upstream.backends[request.backend];
         tracing::debug!(backend = %backend.id, cause = %fault, "cannot connect");
         Failed { fault, answered: false, was_pooled: false }
     })

@@ -37,11 +37,11 @@ pub(crate) enum Next {
 pub(crate) async fn run(conn: &mut ClientConn, head: Lease) -> Next {
     let view = conn.local.view();
     conn.local.counters().requests.add(1);
-    match request::prepare(conn, &view, &head) {
-        Ok(mut request) => {
-            drop(head);
-            forward::forward(conn, &view, &mut request).await
-        }
-        Err(refusal) => refuse::refuse(conn, refusal),
+    let mut prepared = request::prepare(conn, &view, &head);
+    // By reference: a request that is moved would take its room in the connection's future twice.
+    if let Ok(request) = &mut prepared {
+        drop(head);
+        return forward::forward(conn, &view, request).await;
     }
+    prepared.map_or_else(|refusal| refuse::refuse(conn, refusal), |_| Next::Close)
 }

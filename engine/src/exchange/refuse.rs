@@ -35,6 +35,11 @@ pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal) -> Next {
             refuse_request(conn, error);
             Next::Close
         }
+        Refusal::NoRoute => {
+            conn.local.counters().refused.add(1);
+            let id = conn.local.ids.next();
+            answer(conn, Status::NOT_FOUND, &id, &[], false)
+        }
         Refusal::Handshake(error) => {
             conn.local.counters().refused.add(1);
             tracing::debug!(client = %conn.peer.text, reason = error.text(), "handshake refused");

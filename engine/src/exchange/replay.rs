@@ -20,7 +20,7 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(crate) fn new(local: &Rc<Local>, request: &Request) -> Replay {
+    pub(crate) fn new(local: &Rc<Local>, request: &Request<'_>) -> Replay {
         let wanted = request.idempotent && request.replayable;
         Replay { local: Rc::clone(local), wanted, complete: true, body: Vec::new() }
     }

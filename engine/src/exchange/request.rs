@@ -1,5 +1,7 @@
 //! From a client's head to what is sent to the backend. Runs between two awaits, while the head is in the scratch.
 
+use std::rc::Rc;
+
 use protocol::h1::client::Client;
 use protocol::ws::handshake::{self, HandshakeError, Key};
 use protocol::{Forward, Framing, RequestError, RequestHead, Upgrade};
@@ -8,19 +10,24 @@ use smallvec::SmallVec;
 use crate::conn::client::ClientConn;
 use crate::ids::UUID_LEN;
 use crate::io::{Lease, freeze, take_buf};
-use crate::local::View;
-use crate::table::compile::Backend;
+use crate::local::{LocalUpstream, View};
+use crate::table::route::{Forwarding, Route};
+use crate::upstream::Backend;
 
 /// Bodies up to this size are kept for another attempt, where the method may be repeated.
 pub(crate) const REPLAY_BYTES_MAX: u64 = 64 * 1024;
 
 /// A request on its way, as far as it must outlive its head.
-pub(crate) struct Request {
+pub(crate) struct Request<'v> {
+    pub(crate) route: &'v Route,
+    /// Where its rule, or the route, sends it.
+    pub(crate) forwarding: &'v Forwarding,
+    pub(crate) upstream: Rc<LocalUpstream>,
     /// The forwarded head.
     pub(crate) encoded: Lease,
     /// The machine that wrote it, as it stood then: each attempt starts from a copy.
     pub(crate) machine: Client,
-    /// Index of the backend that it was written for.
+    /// Index, in the upstream, of the backend that it was written for.
     pub(crate) backend: usize,
     /// The id that the backend is told: ours, or a trusted peer's own.
     pub(crate) id: SmallVec<[u8; UUID_LEN]>,
@@ -38,21 +45,33 @@ pub(crate) struct Request {
 pub(crate) enum Refusal {
     Request(RequestError),
     Handshake(HandshakeError),
+    /// No route serves the host.
+    NoRoute,
 }
 
 /// Checks the request in the scratch against its route and writes its forwarded head.
-pub(crate) fn prepare(conn: &mut ClientConn, view: &View, input: &Lease) -> Result<Request, Refusal> {
-    let head = conn.local.request_head.borrow();
+pub(crate) fn prepare<'v>(
+    conn: &mut ClientConn,
+    view: &'v View,
+    input: &Lease,
+) -> Result<Request<'v>, Refusal> {
+    let mut head = conn.local.request_head.borrow_mut();
     conn.is_last_request = !head.keep_alive;
-    if let Some(max) = view.model().limits.body_bytes_max {
+    let route: &Route = view.table.router.find(head.host(input)).ok_or(Refusal::NoRoute)?;
+    if let Some(max) = route.body_bytes_max {
         conn.machine.limit_body(max).map_err(Refusal::Request)?;
     }
     let upgrade = match head.upgrade {
         Upgrade::WebSocket => Some(handshake::check_request(input, &head).map_err(Refusal::Handshake)?),
         Upgrade::None | Upgrade::Other => None,
     };
-    let backend = view.turn.pick(view.backends.len());
+    let forwarding = &route.usual;
+    let upstream = conn.local.upstream(&forwarding.upstream);
+    let backend = upstream.turn.pick(upstream.backends.len());
     let mut request = Request {
+        route,
+        forwarding,
+        upstream,
         encoded: Lease::from_static(b""),
         machine: Client::new(),
         backend,
@@ -65,13 +84,13 @@ pub(crate) fn prepare(conn: &mut ClientConn, view: &View, input: &Lease) -> Resu
             Framing::Chunked => true,
         },
         continue_awaited: head.expect_continue,
-        original: is_backend_specific(view, &head, input).then(|| input.clone()),
+        original: is_backend_specific(forwarding, &head, input).then(|| input.clone()),
     };
-    write_head(conn, view, &mut request, input, &head);
+    write_head(conn, view, &mut request, input, &mut head);
     Ok(request)
 }
 
-impl Request {
+impl Request<'_> {
     /// Makes the request fit another backend.
     pub(crate) fn turn_to(&mut self, conn: &ClientConn, view: &View, backend: usize) {
         self.backend = backend;
@@ -81,7 +100,7 @@ impl Request {
         let parsed = head.parse(&original, &view.table.limits);
         debug_assert!(matches!(parsed, Ok(Some(_))), "a head that was accepted once");
         self.machine = Client::new();
-        write_head(conn, view, self, &original, &head);
+        write_head(conn, view, self, &original, &mut head);
     }
 }
 
@@ -95,12 +114,21 @@ fn request_id(conn: &ClientConn, view: &View, head: &RequestHead, input: &[u8]) 
 
 /// Whether the forwarded head shows which backend it was written for: by its path, or as `Host` of a request that
 /// brought none.
-fn is_backend_specific(view: &View, head: &RequestHead, input: &[u8]) -> bool {
-    view.table.mixed_prefixes || head.host(input).is_empty()
+fn is_backend_specific(forwarding: &Forwarding, head: &RequestHead, input: &[u8]) -> bool {
+    forwarding.upstream.mixed_prefixes || forwarding.change_origin || head.host(input).is_empty()
 }
 
-fn write_head(conn: &ClientConn, view: &View, request: &mut Request, input: &[u8], head: &RequestHead) {
-    let backend = &view.table.backends[request.backend];
+fn write_head(
+    conn: &ClientConn,
+    view: &View,
+    request: &mut Request<'_>,
+    input: &[u8],
+    head: &mut RequestHead,
+) {
+    let forwarding = request.forwarding;
+    let backend = &forwarding.upstream.backends[request.backend];
+    forwarding.set.withhold_from(input, &mut head.fields);
+    let origin = forwarding.change_origin.then(|| format!("http://{}", backend.authority));
     let mut target = take_buf();
     let has_target = write_target(&mut target, backend, input, head);
     let forward = Forward {
@@ -109,13 +137,29 @@ fn write_head(conn: &ClientConn, view: &View, request: &mut Request, input: &[u8
         trusted: view.trusts(conn.peer.address),
         upgrade: request.upgrade.is_some(),
         target: has_target.then_some(&target),
-        host: head.host(input).is_empty().then_some(&backend.authority),
+        host: host(forwarding, backend, head, input),
+        origin: origin.as_deref(),
+        set: (!forwarding.set.is_empty()).then_some(&forwarding.set),
         ..Forward::default()
     };
     let mut out = take_buf();
     request.machine.write_request(&mut out, input, head, &forward);
     request.encoded = freeze(out);
     crate::io::return_buf(target);
+}
+
+/// `Host`, where it is not the client's own.
+fn host<'a>(
+    forwarding: &'a Forwarding,
+    backend: &'a Backend,
+    head: &RequestHead,
+    input: &[u8],
+) -> Option<&'a str> {
+    if forwarding.host.is_some() {
+        return forwarding.host.as_deref();
+    }
+    let is_targets = forwarding.change_origin || head.host(input).is_empty();
+    is_targets.then_some(&backend.authority)
 }
 
 /// The target under a backend's prefix; false where the client's own goes through as it is.

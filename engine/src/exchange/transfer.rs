@@ -69,7 +69,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Transfer<'a> {
     conn: &'a mut ClientConn,
     view: &'a View,
-    request: &'a Request,
+    request: &'a Request<'a>,
     replay: &'a mut Replay,
     backend: BackendConn,
     /// Bytes of the backend that its machine has not used up.
@@ -92,7 +92,7 @@ impl<'a> Transfer<'a> {
     pub(crate) fn begin(
         conn: &'a mut ClientConn,
         view: &'a View,
-        request: &'a Request,
+        request: &'a Request<'a>,
         mut backend: BackendConn,
         replay: &'a mut Replay,
     ) -> Transfer<'a> {
@@ -331,7 +331,9 @@ impl<'a> Transfer<'a> {
                         let checked = handshake::check_response(input, &head, key);
                         checked.map_err(|error| Fault::origin(Cause::Handshake(error)))?;
                         finish::count(local.counters(), head.status);
-                        conn.machine.write_upgrade(gather.buf(), input, &head);
+                        let set = &self.request.route.response_set;
+                        set.withhold_from(input, &mut head.fields);
+                        conn.machine.write_upgrade(gather.buf(), input, &head, set.lines());
                         let deflate = handshake::deflate_accepted(input, &head);
                         self.intake.consume(used);
                         self.upgraded = Some(Session::new(deflate, self.intake.take()));
@@ -341,7 +343,10 @@ impl<'a> Transfer<'a> {
                         self.continue_at = None;
                         self.answer_side = AnswerSide::Body;
                         finish::count(local.counters(), head.status);
-                        conn.machine.write_response(gather.buf(), input, &head, local.draining.get());
+                        let set = &self.request.route.response_set;
+                        set.withhold_from(input, &mut head.fields);
+                        let close = local.draining.get();
+                        conn.machine.write_response(gather.buf(), input, &head, set.lines(), close);
                         let rest = head.content_length.unwrap_or(0).saturating_sub(input.len() as u64);
                         if matches!(head.framing, ResponseFraming::Length(_)) && rest >= BULK_BYTES_MIN {
                             self.backend.stream.receive_bulk(true);
@@ -434,7 +439,7 @@ impl<'a> Transfer<'a> {
 
     /// When to look first: bytes that were queued a moment ago do not show yet whether their peer is slow.
     fn first_look_ms(&self) -> u64 {
-        let timeouts = &self.view.model().timeouts;
+        let timeouts = &self.request.route.timeouts;
         if self.awaits_first_byte() {
             return timeouts.first_byte_ms;
         }
@@ -443,7 +448,7 @@ impl<'a> Transfer<'a> {
 
     /// How long the side that is waited for now may take.
     fn patience_ms(&self) -> u64 {
-        let timeouts = &self.view.model().timeouts;
+        let timeouts = &self.request.route.timeouts;
         if self.awaits_first_byte() {
             timeouts.first_byte_ms
         } else if self.client_is_slow() || self.backend_is_slow() {

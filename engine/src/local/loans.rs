@@ -16,12 +16,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 use super::{Local, LocalBackend, with};
 use crate::io::{Alarm, Detached, Task, now_ms, spawn};
-use crate::upstream::board::Board;
 use crate::upstream::lease::BackendConn;
 
 /// How long an exchange waits for another core. The clock of a core counts whole milliseconds, so this is one to two of
@@ -52,14 +50,14 @@ struct Loan<'a> {
 /// An idle connection of another core, if one has any and gives it away in time. `alarm` is the caller's; its deadline
 /// is replaced.
 pub(crate) async fn borrow(local: &Local, backend: &LocalBackend, alarm: &Alarm) -> Option<BackendConn> {
-    let lender = backend.pool.board().lender_for(local.index)?;
+    let lender = backend.state.board.lender_for(local.index)?;
     if lender.idle <= backend.asked_for.get() {
         return None;
     }
     let remote = local.shared.cores[lender.core].remote.get()?;
     let loan = Loan::new(local, backend);
-    let (board, to, number) = (Arc::clone(backend.pool.board()), local.index, loan.number);
-    remote.post(move || with(|lender| lend(lender, board, to, number)));
+    let (serial, to, number) = (backend.state.serial, local.index, loan.number);
+    remote.post(move || with(|lender| lend(lender, serial, to, number)));
     alarm.set(Some(now_ms() + PATIENCE_MS));
     let answer = poll_fn(|_| match loan.waiting.answer.take() {
         Some(answer) => Poll::Ready(answer),
@@ -87,31 +85,33 @@ impl Drop for Loan<'_> {
 }
 
 /// On the core that has some: gives its newest away, if it is still there.
-fn lend(local: &Rc<Local>, board: Arc<Board>, to: usize, number: u64) {
-    let Some(backend) = local.backend_of(&board) else { return answer(local, to, number, board, None) };
+fn lend(local: &Rc<Local>, serial: u64, to: usize, number: u64) {
+    let Some(backend) = local.backends.backend(serial) else {
+        return answer(local, to, number, serial, None);
+    };
     let conn = match backend.pool.take() {
         Some(conn) if conn.stream.can_detach() => conn,
         kept => {
             kept.into_iter().for_each(|conn| backend.pool.put(conn, now_ms()));
-            return answer(local, to, number, board, None);
+            return answer(local, to, number, serial, None);
         }
     };
     let local = Rc::clone(local);
     spawn(async move {
         let detached = conn.stream.detach().await;
-        answer(&local, to, number, board, detached);
+        answer(&local, to, number, serial, detached);
     });
 }
 
-fn answer(local: &Local, to: usize, number: u64, board: Arc<Board>, detached: Option<Detached>) {
+fn answer(local: &Local, to: usize, number: u64, serial: u64, detached: Option<Detached>) {
     // A core that has ended drops the message, and the connection with it.
     if let Some(remote) = local.shared.cores[to].remote.get() {
-        remote.post(move || with(|local| settle(local, number, &board, detached)));
+        remote.post(move || with(|local| settle(local, number, serial, detached)));
     }
 }
 
 /// On the core that asked: wakes who waits. Who does no longer has connected; the next one will be glad.
-fn settle(local: &Rc<Local>, number: u64, board: &Arc<Board>, detached: Option<Detached>) {
+fn settle(local: &Rc<Local>, number: u64, serial: u64, detached: Option<Detached>) {
     let waiting = local.loans.waiting.borrow_mut().remove(&number);
     if let Some(waiting) = waiting {
         waiting.answer.replace(Some(detached));
@@ -120,7 +120,7 @@ fn settle(local: &Rc<Local>, number: u64, board: &Arc<Board>, detached: Option<D
         }
         return;
     }
-    if let (Some(detached), Some(backend)) = (detached, local.backend_of(board)) {
+    if let (Some(detached), Some(backend)) = (detached, local.backends.backend(serial)) {
         backend.pool.put(used(detached), now_ms());
     }
 }
@@ -128,11 +128,4 @@ fn settle(local: &Rc<Local>, number: u64, board: &Arc<Board>, detached: Option<D
 /// A connection that has served exchanges on another core.
 fn used(detached: Detached) -> BackendConn {
     BackendConn { reused: true, ..BackendConn::new(detached.attach()) }
-}
-
-impl Local {
-    fn backend_of(&self, board: &Arc<Board>) -> Option<Rc<LocalBackend>> {
-        let view = self.view();
-        view.backends.iter().find(|backend| Arc::ptr_eq(backend.pool.board(), board)).map(Rc::clone)
-    }
 }

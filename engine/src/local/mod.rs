@@ -2,9 +2,10 @@
 //!
 //! Found through a thread-local by messages from outside ([`with`]); tasks of the core hold an `Rc`.
 
+pub(crate) mod backends;
 pub(crate) mod clients;
 pub(crate) mod loans;
-mod reconcile;
+mod view;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,9 +19,12 @@ use crate::ids::Ids;
 use crate::io::Task;
 use crate::metrics::counters::Counters;
 use crate::table::compile::Table;
+use crate::upstream::Upstream;
+use backends::Backends;
+pub(crate) use backends::{LocalBackend, LocalUpstream};
 use clients::Clients;
 use loans::Loans;
-pub(crate) use reconcile::{LocalBackend, View, tcp_options};
+pub(crate) use view::{View, tcp_options};
 
 thread_local! {
     static LOCAL: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
@@ -46,6 +50,7 @@ pub(crate) struct Local {
     pub(crate) replay_bodies: RefCell<Vec<Vec<u8>>>,
     pub(crate) clients: Clients,
     pub(crate) loans: Loans,
+    pub(crate) backends: Backends,
     pub(crate) draining: Cell<bool>,
     /// While the core drains: until when a connection without a request is kept for one that is on its way.
     pub(crate) idle_until_ms: Cell<u64>,
@@ -64,7 +69,7 @@ impl Local {
     /// Makes this thread's state and registers it for [`with`].
     pub(crate) fn install(shared: Arc<Shared>, index: usize) -> Rc<Local> {
         let ids = Ids::new();
-        let view = Rc::new(View::new(shared.tables.load(), None, index, ids.random()));
+        let view = Rc::new(View::new(shared.tables.load()));
         let local = Rc::new(Local {
             index,
             request_head: RefCell::new(RequestHead::new()),
@@ -72,6 +77,7 @@ impl Local {
             replay_bodies: RefCell::new(Vec::new()),
             clients: Clients::default(),
             loans: Loans::default(),
+            backends: Backends::default(),
             draining: Cell::new(false),
             idle_until_ms: Cell::new(u64::MAX),
             stopping: Cell::new(false),
@@ -99,15 +105,20 @@ impl Local {
         Rc::clone(&self.view.borrow())
     }
 
-    /// A new table was published: serve from it from the next request on. Pools are carried over by id.
+    /// This core's side of an upstream.
+    #[inline]
+    pub(crate) fn upstream(&self, shared: &Arc<Upstream>) -> Rc<LocalUpstream> {
+        self.backends.upstream(shared, self.index, || self.ids.random())
+    }
+
+    /// A new table was published: serve from it from the next request on.
     pub(crate) fn adopt_table(&self) {
         let table = self.shared.tables.load();
         if !table.snapshot.header().verify() {
             return self.report_damage(&table);
         }
         let old = self.view();
-        let new = Rc::new(View::new(table, Some(&old), self.index, self.ids.random()));
-        *self.view.borrow_mut() = new;
+        *self.view.borrow_mut() = Rc::new(View::new(table));
         *self.previous.borrow_mut() = Some(old);
         self.note_epoch();
     }

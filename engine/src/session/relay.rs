@@ -74,9 +74,9 @@ struct Relay {
 }
 
 /// Starts the session in a task of its own, so that the memory of the exchange is given back.
-pub(crate) fn start(conn: ClientConn, session: Session) {
-    let Some(backend) = session.backend_conn else { return };
-    let (mut relay, early_up) = Relay::new(conn, backend.stream, session.deflate);
+pub(crate) fn start(conn: ClientConn, mut session: Session) {
+    let Some(backend) = session.backend_conn.take() else { return };
+    let (mut relay, early_up) = Relay::new(conn, backend.stream, &session);
     relay.local.counters().sessions.add(1);
     let reason = relay.forward_early(early_up, session.early);
     // By reference: a future that took the relay itself would keep room for it twice.
@@ -84,11 +84,11 @@ pub(crate) fn start(conn: ClientConn, session: Session) {
 }
 
 impl Relay {
-    fn new(mut conn: ClientConn, backend: Stream, deflate: bool) -> (Relay, Option<Lease>) {
+    fn new(mut conn: ClientConn, backend: Stream, session: &Session) -> (Relay, Option<Lease>) {
         let view = conn.local.view();
         let model = view.model();
         let limits =
-            MeterLimits { message_bytes_max: model.websocket.message_bytes_max, extensions: deflate };
+            MeterLimits { message_bytes_max: session.message_bytes_max, extensions: session.deflate };
         let direction = |sender| Direction { meter: Meter::new(sender, limits), ended: false };
         let early = conn.intake.take();
         let relay = Relay {
@@ -96,7 +96,7 @@ impl Relay {
             down: direction(Role::Server),
             closing: conn.place.become_session(),
             active_ms: now_ms(),
-            idle_ms: model.timeouts.websocket_idle_ms,
+            idle_ms: session.idle_ms,
             high: model.limits.high_water_bytes,
             low: model.limits.low_water_bytes,
             client: conn.stream,

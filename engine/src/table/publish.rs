@@ -54,7 +54,8 @@ impl Publish for Publisher {
             debug_assert!(false, "prepared by another data plane");
             return;
         };
-        self.shared.tables.current.store(*table);
+        let before = self.shared.tables.current.swap(*table);
+        before.retire_for(&self.shared.tables.load());
         self.shared.broadcast(|| crate::local::with(|local| local.adopt_table()));
     }
 

@@ -7,9 +7,9 @@ use std::io;
 use std::time::Duration;
 
 use super::lease::BackendConn;
+use super::state::Place;
 use crate::error::{Cause, Fault};
 use crate::io::{Alarm, Stream, TcpOptions, TcpStream, UnixStream, now_ms, sleep};
-use crate::table::compile::Place;
 
 /// How long to wait for a descriptor before the next try: closing is an operation of the loop.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);

@@ -1,4 +1,5 @@
-//! Connections to backends: opening them, keeping idle ones, and the machine that speaks on each.
+//! Upstreams and connections to their backends: what all cores share of them, opening connections, keeping idle ones, and
+//! the machine that speaks on each.
 
 pub(crate) mod board;
 pub(crate) mod connect;
@@ -6,3 +7,106 @@ pub(crate) mod connect;
 pub(crate) mod gate;
 pub(crate) mod lease;
 pub(crate) mod pool;
+pub(crate) mod state;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use config_core::model::{self, Location};
+use config_core::publish::PublishError;
+
+use state::BackendState;
+
+/// A group of backends, compiled. Shared by every table that has it unchanged.
+pub(crate) struct Upstream {
+    /// Tells which cursor and pools of a core belong to it.
+    pub(crate) serial: u64,
+    pub(crate) model: Arc<model::Upstream>,
+    /// In the order of the configuration; never empty.
+    pub(crate) backends: Vec<Backend>,
+    /// Backends differ in their path prefix, so a retry may have to write another head.
+    pub(crate) mixed_prefixes: bool,
+    /// It is in no table any more.
+    pub(crate) retired: AtomicBool,
+}
+
+/// A backend as this upstream has it.
+pub(crate) struct Backend {
+    /// Stable id.
+    pub(crate) id: String,
+    /// `Host` for requests that brought none (HTTP/1.0), or that take the target's.
+    pub(crate) authority: String,
+    /// Put before every path; empty or without a final `/`.
+    pub(crate) path_prefix: String,
+    /// What `/` becomes.
+    pub(crate) root_path: String,
+    pub(crate) state: Arc<BackendState>,
+}
+
+impl Upstream {
+    /// Compiles `config`. If `known` has the same upstream it is that one; else backends of the same id and place bring
+    /// along what the cores share of them.
+    ///
+    /// # Errors
+    /// When a backend's name does not resolve; names the backend.
+    pub(crate) fn compile(
+        config: &Arc<model::Upstream>,
+        cores: usize,
+        known: &[&Arc<Upstream>],
+    ) -> Result<Arc<Upstream>, PublishError> {
+        if let Some(same) = known.iter().find(|upstream| upstream.model == *config) {
+            return Ok(Arc::clone(same));
+        }
+        let namesake = known.iter().find(|upstream| upstream.model.id == config.id);
+        let mut backends = Vec::with_capacity(config.backends.len());
+        for backend in &config.backends {
+            let before = namesake.and_then(|upstream| upstream.state_of(backend));
+            let state = match before {
+                Some(state) => state,
+                None => Arc::new(BackendState::new(state::resolve(&backend.location)?, cores)),
+            };
+            backends.push(Backend {
+                id: backend.id.to_string(),
+                authority: authority(&backend.location),
+                path_prefix: backend.path_prefix.clone(),
+                root_path: backend.root_path.clone(),
+                state,
+            });
+        }
+        let mixed_prefixes = backends
+            .windows(2)
+            .any(|pair| pair[0].path_prefix != pair[1].path_prefix || pair[0].root_path != pair[1].root_path);
+        Ok(Arc::new(Upstream {
+            serial: state::next_serial(),
+            model: Arc::clone(config),
+            backends,
+            mixed_prefixes,
+            retired: AtomicBool::new(false),
+        }))
+    }
+
+    fn state_of(&self, wanted: &model::Backend) -> Option<Arc<BackendState>> {
+        let of_config = |known: &&model::Backend| known.id == wanted.id && known.location == wanted.location;
+        let config = self.model.backends.iter().find(of_config)?;
+        let backend = self.backends.iter().find(|known| known.id == config.id.as_str())?;
+        Some(Arc::clone(&backend.state))
+    }
+
+    /// It is in no table any more, nor are those of its backends that `next`, which has taken its place, has not.
+    pub(crate) fn retire(&self, next: &[&Arc<Upstream>]) {
+        self.retired.store(true, Ordering::Relaxed);
+        for backend in &self.backends {
+            let mut others = next.iter().flat_map(|upstream| &upstream.backends);
+            if !others.any(|other| Arc::ptr_eq(&other.state, &backend.state)) {
+                backend.state.retired.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn authority(location: &Location) -> String {
+    match location {
+        Location::Tcp { .. } => location.to_string(),
+        Location::Unix { .. } => "localhost".to_owned(),
+    }
+}

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use config_core::model;
 
-use super::board::Board;
 use super::lease::BackendConn;
+use super::state::BackendState;
 
 /// A surplus connection is closed after this long without use.
 const SURPLUS_MS: u64 = 1_000;
@@ -25,18 +25,14 @@ pub(crate) struct Pool {
     /// Oldest in front.
     idle: RefCell<VecDeque<Idle>>,
     /// Where the other cores see how many there are.
-    board: Arc<Board>,
+    state: Arc<BackendState>,
     /// Our number on it.
     core: usize,
 }
 
 impl Pool {
-    pub(crate) fn new(board: Arc<Board>, core: usize) -> Pool {
-        Pool { idle: RefCell::default(), board, core }
-    }
-
-    pub(crate) fn board(&self) -> &Arc<Board> {
-        &self.board
+    pub(crate) fn new(state: Arc<BackendState>, core: usize) -> Pool {
+        Pool { idle: RefCell::default(), state, core }
     }
 
     /// The newest idle connection that is still good: one with input waiting has been closed or has said something
@@ -45,7 +41,7 @@ impl Pool {
         loop {
             let mut idle = self.idle.borrow_mut();
             let mut conn = idle.pop_back()?.conn;
-            self.board.note(self.core, idle.len());
+            self.state.board.note(self.core, idle.len());
             drop(idle);
             if !conn.stream.has_input() {
                 conn.reused = true;
@@ -62,7 +58,7 @@ impl Pool {
         conn.stream.unwatch();
         let mut idle = self.idle.borrow_mut();
         idle.push_back(Idle { conn, since_ms: now_ms });
-        self.board.note(self.core, idle.len());
+        self.state.board.note(self.core, idle.len());
     }
 
     /// Once a second: closes what died, what has been idle too long, and the surplus.
@@ -80,7 +76,7 @@ impl Pool {
                 at += 1;
             }
         }
-        self.board.note(self.core, idle.len());
+        self.state.board.note(self.core, idle.len());
         drop(idle);
         drop(closed);
     }
@@ -94,7 +90,7 @@ impl Pool {
     /// Closes everything; also done when the pool itself ends, so that nobody is told of what is not there.
     pub(crate) fn clear(&self) {
         let idle = self.idle.take();
-        self.board.note(self.core, 0);
+        self.state.board.note(self.core, 0);
         drop(idle);
     }
 }

@@ -294,7 +294,8 @@ fn dropped(head: &RequestHead, forward: &Forward<'_>) -> NameSet {
     let untrusted = if forward.trusted { 0 } else { UNTRUSTED };
     let expect = if head.expect_continue { 0 } else { Name::Expect.bit() };
     let trailer = if head.framing == Framing::Chunked { 0 } else { Name::Trailer.bit() };
-    REFRAMED | untrusted | expect | trailer
+    let origin = if forward.origin.is_some() { Name::Origin.bit() } else { 0 };
+    REFRAMED | untrusted | expect | trailer | origin
 }
 
 /// The request line and `Host`. What was matched is what is forwarded: the normalised path.

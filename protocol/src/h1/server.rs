@@ -274,8 +274,15 @@ const REFRAMED: NameSet = HOP_BY_HOP | set_of(&[Name::ContentLength]);
 /// The answering side.
 impl Server {
     /// Writes the origin's final head for the client. Says `Connection: close` if `close`, or if the client or the
-    /// framing demand it.
-    pub fn write_response(&mut self, out: &mut Vec<u8>, input: &[u8], head: &ResponseHead, close: bool) {
+    /// framing demand it. `set` holds further fields, as lines; those names must have been withheld from the head.
+    pub fn write_response(
+        &mut self,
+        out: &mut Vec<u8>,
+        input: &[u8],
+        head: &ResponseHead,
+        set: &[u8],
+        close: bool,
+    ) {
         out.reserve(512);
         self.write_status_line(out, head.status, head.reason.of(input));
         let is_bodyless = self.to_head || head.status.is_bodyless();
@@ -297,6 +304,7 @@ impl Server {
             encode::push_length(out, length);
         }
         forwarded::write_via(out, head.version.number(), VIA_NAME);
+        out.extend_from_slice(set);
         self.write_connection(out, close);
         out.extend_from_slice(b"\r\n");
     }
@@ -322,10 +330,12 @@ impl Server {
     }
 
     /// Forwards the 101 that makes the connection a WebSocket; afterwards the machine is not used any more.
-    pub fn write_upgrade(&mut self, out: &mut Vec<u8>, input: &[u8], head: &ResponseHead) {
+    /// `set` as for [`Server::write_response`].
+    pub fn write_upgrade(&mut self, out: &mut Vec<u8>, input: &[u8], head: &ResponseHead, set: &[u8]) {
         self.write_status_line(out, Status::SWITCHING_PROTOCOLS, head.reason.of(input));
         encode::copy_fields(out, input, &head.fields, REFRAMED | Name::Trailer.bit());
         forwarded::write_via(out, head.version.number(), VIA_NAME);
+        out.extend_from_slice(set);
         out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n");
         self.encoder = BodyEncoder::None;
         self.keep_alive = false;

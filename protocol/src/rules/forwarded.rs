@@ -4,6 +4,7 @@
 
 use crate::head::RequestHead;
 use crate::header::name::{Name, NameSet, set_of};
+use crate::rules::set_fields::SetFields;
 
 /// The name in `Via`, towards both sides, unless the engine gives another.
 pub const VIA_NAME: &str = "pinion";
@@ -27,6 +28,10 @@ pub struct Forward<'a> {
     pub upgrade: bool,
     /// Sent as target (path and query) instead of the client's. Must be visible ASCII.
     pub target: Option<&'a [u8]>,
+    /// Sent as `Origin` instead of the client's, if it sent one.
+    pub origin: Option<&'a str>,
+    /// What the operator sets. The same names must have been withheld from the head ([`SetFields::withhold_from`]).
+    pub set: Option<&'a SetFields>,
 }
 
 impl Default for Forward<'_> {
@@ -40,6 +45,8 @@ impl Default for Forward<'_> {
             host: None,
             upgrade: false,
             target: None,
+            origin: None,
+            set: None,
         }
     }
 }
@@ -62,13 +69,32 @@ pub(crate) fn write(out: &mut Vec<u8>, input: &[u8], head: &RequestHead, forward
         let said = if forward.trusted { head.fields.value(name, input) } else { None };
         said.filter(|value| !value.is_empty())
     };
-    write_forwarded_for(out, input, head, forward);
-    write_field(out, "X-Real-IP", kept(Name::XRealIp).unwrap_or(forward.client_ip.as_bytes()));
-    write_field(out, "X-Forwarded-Proto", kept(Name::XForwardedProto).unwrap_or(forward.scheme.as_bytes()));
-    write_field(out, "X-Forwarded-Host", kept(Name::XForwardedHost).unwrap_or(head.host(input)));
-    let request_id = head.request_id(input, forward.trusted).unwrap_or(forward.request_id.as_bytes());
-    write_field(out, "X-Request-Id", request_id);
+    let set = forward.set.map_or(0, SetFields::known);
+    let ours = |name: Name| set & name.bit() == 0;
+    if ours(Name::XForwardedFor) {
+        write_forwarded_for(out, input, head, forward);
+    }
+    if ours(Name::XRealIp) {
+        write_field(out, "X-Real-IP", kept(Name::XRealIp).unwrap_or(forward.client_ip.as_bytes()));
+    }
+    if ours(Name::XForwardedProto) {
+        let proto = kept(Name::XForwardedProto).unwrap_or(forward.scheme.as_bytes());
+        write_field(out, "X-Forwarded-Proto", proto);
+    }
+    if ours(Name::XForwardedHost) {
+        write_field(out, "X-Forwarded-Host", kept(Name::XForwardedHost).unwrap_or(head.host(input)));
+    }
+    if ours(Name::XRequestId) {
+        let request_id = head.request_id(input, forward.trusted).unwrap_or(forward.request_id.as_bytes());
+        write_field(out, "X-Request-Id", request_id);
+    }
     write_via(out, head.version.number(), forward.via_name);
+    if let Some(origin) = forward.origin.filter(|_| head.fields.has(Name::Origin) && ours(Name::Origin)) {
+        write_field(out, "Origin", origin.as_bytes());
+    }
+    if let Some(fields) = forward.set {
+        out.extend_from_slice(fields.lines());
+    }
 }
 
 /// Appends the peer to the list, which only a trusted peer may have begun.

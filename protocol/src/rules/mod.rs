@@ -3,3 +3,4 @@
 
 pub mod forwarded;
 pub(crate) mod hop_by_hop;
+pub mod set_fields;

@@ -18,7 +18,7 @@ fn a_slow_reader_gets_everything_in_order_from_a_bounded_inbox() {
         let mut received = Vec::new();
         let mut leased_max = 0;
         // The first read waits until the inbox is over its mark and the receive was cancelled.
-        until(|| gauges().buffers_leased > 8).await;
+        until(|| gauges().buffers_leased * SMALL_BYTES as usize > 32 * 1024).await;
         while let Some(lease) = stream.recv().await.unwrap() {
             received.extend_from_slice(&lease);
             leased_max = leased_max.max(gauges().buffers_leased);

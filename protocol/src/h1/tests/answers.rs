@@ -100,7 +100,7 @@ fn framing_and_connection_fields_are_written_anew() {
         let wire = format!("HTTP/1.1 {answer}\r\n");
         let method = if request == HEAD { Method::Head } else { Method::Get };
         let mut out = Vec::new();
-        server.write_response(&mut out, wire.as_bytes(), &response(&wire, method), false);
+        server.write_response(&mut out, wire.as_bytes(), &response(&wire, method), b"", false);
         let status_line = format!("HTTP/1.1 {}\r\n", answer.split("\r\n").next().expect("a status"));
         let got = String::from_utf8(out).expect("text").replace(VIA, "");
         assert_eq!(got, format!("{status_line}{expected}\r\n"), "{request}{wire}");
@@ -119,7 +119,7 @@ fn closing_is_the_engines_to_decide() {
     let wire = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let mut server = asked(GET);
     let mut out = Vec::new();
-    server.write_response(&mut out, wire.as_bytes(), &response(wire, Method::Get), true);
+    server.write_response(&mut out, wire.as_bytes(), &response(wire, Method::Get), b"", true);
     assert!(String::from_utf8_lossy(&out).contains("\r\nConnection: close\r\n"));
     assert!(!server.keep_alive());
 }
@@ -131,7 +131,7 @@ fn a_reason_is_kept_if_it_is_plain() {
     {
         let wire = format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n");
         let mut out = Vec::new();
-        asked(GET).write_response(&mut out, wire.as_bytes(), &response(&wire, Method::Get), false);
+        asked(GET).write_response(&mut out, wire.as_bytes(), &response(&wire, Method::Get), b"", false);
         assert!(out.starts_with(format!("HTTP/1.1 {expected}\r\n").as_bytes()), "{line}");
     }
 }
@@ -187,7 +187,7 @@ fn a_101_keeps_what_the_websocket_needs() {
     let wire = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                 Sec-WebSocket-Accept: k\r\nSec-WebSocket-Protocol: chat\r\nContent-Length: 4\r\n\r\n";
     let mut out = Vec::new();
-    asked(GET).write_upgrade(&mut out, wire.as_bytes(), &response(wire, Method::Get));
+    asked(GET).write_upgrade(&mut out, wire.as_bytes(), &response(wire, Method::Get), b"");
     let expected = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: k\r\nSec-WebSocket-Protocol: chat\r\n\
                     Via: 1.1 pinion\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     assert_eq!(String::from_utf8(out).expect("text"), expected);

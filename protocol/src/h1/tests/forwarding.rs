@@ -2,7 +2,7 @@
 
 use super::world::request;
 use crate::h1::client::Client;
-use crate::{Forward, Limits, RequestHead, Upgrade};
+use crate::{Forward, Limits, RequestHead, SetFields, Upgrade};
 
 const OURS: Forward<'static> = Forward {
     client_ip: "192.0.2.1",
@@ -13,6 +13,8 @@ const OURS: Forward<'static> = Forward {
     host: None,
     upgrade: false,
     target: None,
+    origin: None,
+    set: None,
 };
 
 fn forwarded(wire: &str, forward: &Forward<'_>) -> String {
@@ -156,6 +158,32 @@ fn the_engine_may_replace_target_and_host() {
     let forward = Forward { target: Some(b"/new?x"), host: Some("backend:1"), ..OURS };
     let expected = format!("GET /new?x HTTP/1.1\r\nHost: backend:1\r\n{}\r\n", tail("a"));
     assert_eq!(forwarded("GET /old HTTP/1.1\r\nHost: a\r\n\r\n", &forward), expected);
+}
+
+#[test]
+fn what_the_operator_sets_takes_the_place_of_what_was_sent() {
+    let set = SetFields::new([("X-Team", "proxy"), ("Accept", "*/*"), ("X-Forwarded-Proto", "https")]);
+    let wire = "GET / HTTP/1.1\r\nHost: a\r\nx-team: client\r\nAccept: text/html\r\nOrigin: http://a\r\nX-Own: 1\r\n\r\n";
+    let mut head = request(wire.as_bytes());
+    set.withhold_from(wire.as_bytes(), &mut head.fields);
+    let forward = Forward { set: Some(&set), origin: Some("http://backend:1"), ..OURS };
+    let mut out = Vec::new();
+    Client::new().write_request(&mut out, wire.as_bytes(), &head, &forward);
+    let sent = String::from_utf8(out).expect("text");
+    for gone in ["client", "text/html", "http://a\r\n", "X-Forwarded-Proto: http\r\n"] {
+        assert!(!sent.contains(gone), "{gone}: {sent}");
+    }
+    for (field, times) in [
+        ("X-Team: proxy\r\n", 1),
+        ("Accept: */*\r\n", 1),
+        ("X-Forwarded-Proto: https\r\n", 1),
+        ("Origin: http://backend:1\r\n", 1),
+        ("X-Own: 1\r\n", 1),
+    ] {
+        assert_eq!(sent.matches(field).count(), times, "{field}: {sent}");
+    }
+    let silent = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert!(!forwarded(silent, &forward).contains("Origin"), "nobody asked where the client comes from");
 }
 
 #[test]

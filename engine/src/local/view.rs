@@ -1,0 +1,45 @@
+//! A table as one core sees it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config_core::model::Model;
+
+use crate::io::TcpOptions;
+use crate::table::compile::Table;
+
+/// Room for an answer on a backend connection before we have read any of it.
+const BACKEND_ROOM_BYTES: u32 = 2 * 1024 * 1024;
+
+/// A table with what this core adds to it. Requests hold it by `Rc`, so that no count is shared between cores.
+pub(crate) struct View {
+    pub(crate) table: Arc<Table>,
+    pub(crate) tcp: TcpOptions,
+}
+
+impl View {
+    pub(crate) fn new(table: Arc<Table>) -> View {
+        let tcp = TcpOptions { receive_bytes_min: Some(BACKEND_ROOM_BYTES), ..tcp_options(table.model()) };
+        View { tcp, table }
+    }
+
+    #[inline]
+    pub(crate) fn model(&self) -> &Model {
+        self.table.model()
+    }
+
+    pub(crate) fn trusts(&self, address: Option<IpAddr>) -> bool {
+        address.is_some_and(|address| self.table.trusts(address))
+    }
+}
+
+/// Socket options as configured; the same towards clients and backends.
+pub(crate) fn tcp_options(model: &Model) -> TcpOptions {
+    TcpOptions {
+        keepalive: model.server.tcp_keepalive_ms.map(Duration::from_millis),
+        user_timeout: model.server.tcp_user_timeout_ms.map(|ms| Duration::from_millis(ms.into())),
+        congestion_control: model.server.congestion_control.clone(),
+        receive_bytes_min: None,
+    }
+}

@@ -1,0 +1,134 @@
+//! A route as the request path uses it: its rules, where each sends a request, and what is changed on the way.
+
+use std::sync::Arc;
+
+use config_core::model::{self, Model, Timeouts};
+use config_core::publish::PublishError;
+use protocol::SetFields;
+
+use crate::upstream::Upstream;
+
+/// A compiled route. Shared by every table that has it unchanged.
+pub(crate) struct Route {
+    pub(crate) model: Arc<model::Route>,
+    /// Where requests go that no rule matches.
+    pub(crate) usual: Forwarding,
+    pub(crate) rules: Vec<Action>,
+    /// The engine's, with what the route has in their place.
+    pub(crate) timeouts: Timeouts,
+    pub(crate) body_bytes_max: Option<u64>,
+    pub(crate) message_bytes_max: Option<u64>,
+    pub(crate) response_set: SetFields,
+}
+
+/// What a rule does with a request.
+#[expect(dead_code, reason = "wired in with the rules")]
+pub(crate) enum Action {
+    Forward(Forwarding),
+    Redirect { status: protocol::Status, location: String },
+    Respond { status: protocol::Status, body: Box<[u8]>, content_type: String },
+}
+
+/// To which backends, and how.
+#[expect(dead_code, reason = "wired in with the rules")]
+pub(crate) struct Forwarding {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) set: SetFields,
+    /// `Host` as the operator sets it.
+    pub(crate) host: Option<String>,
+    /// `Host` and `Origin` become the backend's.
+    pub(crate) change_origin: bool,
+    pub(crate) rewrite: Option<String>,
+}
+
+impl Route {
+    /// Compiles a route. What `before`, the same route as it runs, has of the same backends is shared with it.
+    ///
+    /// # Errors
+    /// When a backend's name does not resolve; names the backend.
+    pub(crate) fn compile(
+        route: &Arc<model::Route>,
+        model: &Model,
+        cores: usize,
+        before: Option<&Route>,
+    ) -> Result<Route, PublishError> {
+        let upstream = |config: &Arc<model::Upstream>| {
+            let known = before.map(|before| before.upstreams().collect::<Vec<_>>()).unwrap_or_default();
+            Upstream::compile(config, cores, &known)
+        };
+        let usual = Forwarding::new(upstream(&route.upstream)?, &route.headers, None);
+        let mut rules = Vec::new();
+        for rule in &route.rules {
+            rules.push(match &rule.action {
+                model::Action::Forward(forward) => {
+                    let target = match &forward.target {
+                        Some(target) => upstream(target)?,
+                        None => Arc::clone(&usual.upstream),
+                    };
+                    Action::Forward(Forwarding::new(target, &route.headers, Some(forward)))
+                }
+                model::Action::Redirect(redirect) => {
+                    Action::Redirect { status: status(redirect.status), location: redirect.location.clone() }
+                }
+                model::Action::Respond(respond) => Action::Respond {
+                    status: status(respond.status),
+                    body: respond.body.as_bytes().into(),
+                    content_type: respond.content_type.clone(),
+                },
+            });
+        }
+        let fields = route.response_headers.iter();
+        Ok(Route {
+            usual,
+            rules,
+            timeouts: timeouts(&model.timeouts, &route.timeouts),
+            body_bytes_max: route.limits.body_bytes_max.or(model.limits.body_bytes_max),
+            message_bytes_max: route.limits.message_bytes_max.or(model.websocket.message_bytes_max),
+            response_set: SetFields::new(fields.map(|field| (field.name.as_str(), field.value.as_str()))),
+            model: Arc::clone(route),
+        })
+    }
+
+    /// Every upstream that it sends requests to; one may occur more than once.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        let of_rules = self.rules.iter().filter_map(|action| match action {
+            Action::Forward(forwarding) => Some(&forwarding.upstream),
+            Action::Redirect { .. } | Action::Respond { .. } => None,
+        });
+        std::iter::once(&self.usual.upstream).chain(of_rules)
+    }
+}
+
+impl Forwarding {
+    /// The route's fields, and over them those of a rule.
+    fn new(upstream: Arc<Upstream>, of_route: &[model::Field], rule: Option<&model::Forward>) -> Forwarding {
+        let of_rule = rule.map(|rule| rule.headers.as_slice()).unwrap_or_default();
+        let is_replaced =
+            |field: &&model::Field| of_rule.iter().any(|own| own.name.eq_ignore_ascii_case(&field.name));
+        let all = of_route.iter().filter(|field| !is_replaced(field)).chain(of_rule);
+        let (hosts, fields): (Vec<_>, Vec<_>) =
+            all.partition(|field| field.name.eq_ignore_ascii_case("host"));
+        Forwarding {
+            upstream,
+            set: SetFields::new(fields.iter().map(|field| (field.name.as_str(), field.value.as_str()))),
+            host: hosts.last().map(|field| field.value.clone()),
+            change_origin: rule.is_some_and(|rule| rule.change_origin),
+            rewrite: rule.and_then(|rule| rule.rewrite.clone()),
+        }
+    }
+}
+
+fn timeouts(engine: &Timeouts, route: &model::TimeoutOverrides) -> Timeouts {
+    Timeouts {
+        connect_ms: route.connect_ms.unwrap_or(engine.connect_ms),
+        first_byte_ms: route.first_byte_ms.unwrap_or(engine.first_byte_ms),
+        body_progress_ms: route.body_progress_ms.unwrap_or(engine.body_progress_ms),
+        write_stall_ms: route.write_stall_ms.unwrap_or(engine.write_stall_ms),
+        websocket_idle_ms: route.websocket_idle_ms.unwrap_or(engine.websocket_idle_ms),
+        ..*engine
+    }
+}
+
+fn status(code: u16) -> protocol::Status {
+    protocol::Status(code)
+}
