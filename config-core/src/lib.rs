@@ -17,6 +17,7 @@ mod origin;
 pub mod publish;
 mod raw;
 pub mod sessions;
+pub mod shards;
 mod snapshot;
 pub mod status;
 mod units;

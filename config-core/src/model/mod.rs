@@ -12,6 +12,7 @@ mod route;
 mod routes;
 mod rule;
 mod server;
+mod template;
 mod timeouts;
 mod upstream;
 
@@ -24,6 +25,7 @@ pub use route::{Field, LimitOverrides, Route, TimeoutOverrides, VirtualHost};
 pub use routes::{Conflict, RouteChange, Routes};
 pub use rule::{Action, Forward, Pattern, Redirect, Respond, Rule};
 pub use server::{Cores, Runtime, Server, Shutdown};
+pub use template::{Template, TemplateError, TemplatePart};
 pub use timeouts::Timeouts;
 pub use upstream::{Backend, HashKey, Location, Pool, Scheme, Strategy, Upstream};
 

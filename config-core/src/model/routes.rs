@@ -1,4 +1,4 @@
-//! All routes of a model: a set that is shared piecewise, so that changing one of 100,000 copies a few hundred pointers
+//! All routes of a model: a set that is shared piecewise, so that changing one of 100,000 copies two hundred pointers
 //! and nothing else.
 //!
 //! ```text
@@ -8,22 +8,25 @@
 //!
 //! What must hold: both halves know the same routes; a checksum is always that of what it stands beside.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 
 use super::{Route, VirtualHost};
 use crate::header::crc32c;
 use crate::ids::RouteId;
+use crate::shards::Shards;
 use crate::snapshot::canonical_bytes;
 
-/// Shards of each half. With 100,000 routes a change copies 100 pointers of one shard and 1,024 of the root.
-const SHARDS: usize = 1024;
+/// Shards of each half. With 100,000 routes a change copies the 100 pointers of one shard.
+const SHARDS: usize = Shards::<Shard>::COUNT;
 
 /// Routes by id and by virtual host; neither occurs twice.
 #[derive(Clone)]
 pub struct Routes {
-    by_id: Arc<[Shard]>,
-    by_host: Arc<[HostShard]>,
+    by_id: Shards<Shard>,
+    by_host: Shards<HostShard>,
     len: usize,
 }
 
@@ -41,6 +44,7 @@ struct Entry {
     route: Arc<Route>,
     /// CRC-32C of its canonical bytes.
     checksum: u32,
+    retries: bool,
 }
 
 /// Ids by virtual host, sorted.
@@ -67,7 +71,7 @@ impl Routes {
     pub fn new() -> Routes {
         let empty = Shard::new(Vec::new());
         let no_hosts: HostShard = Arc::new([]);
-        Routes { by_id: vec![empty; SHARDS].into(), by_host: vec![no_hosts; SHARDS].into(), len: 0 }
+        Routes { by_id: Shards::filled(&empty), by_host: Shards::filled(&no_hosts), len: 0 }
     }
 
     /// How many there are.
@@ -92,12 +96,12 @@ impl Routes {
 
     /// The route of this id.
     pub fn get(&self, id: &RouteId) -> Option<&Arc<Route>> {
-        self.by_id[shard_of_id(id)].find(id)
+        self.by_id.at(shard_of_id(id)).find(id)
     }
 
     /// The route of exactly this virtual host.
     pub fn by_vhost(&self, vhost: &VirtualHost) -> Option<&Arc<Route>> {
-        let shard = &self.by_host[shard_of_host(vhost)];
+        let shard = self.by_host.at(shard_of_host(vhost));
         let at = shard.binary_search_by(|(known, _)| known.cmp(vhost)).ok()?;
         self.get(&shard[at].1)
     }
@@ -110,8 +114,14 @@ impl Routes {
         if let Some(other) = self.by_vhost(&route.vhost).filter(|other| other.id != route.id) {
             return Err(Conflict { with: other.id.clone() });
         }
-        let mut next = self.without(&route.id);
-        next.edit_host(&route.vhost, Some(&route.id));
+        let mut next = self.clone();
+        let before = self.get(&route.id).map(|known| &known.vhost);
+        if before != Some(&route.vhost) {
+            if let Some(before) = before {
+                next.edit_host(before, None);
+            }
+            next.edit_host(&route.vhost, Some(&route.id));
+        }
         next.edit_id(&route.id.clone(), Some(route));
         Ok(next)
     }
@@ -148,8 +158,8 @@ impl Routes {
             len += 1;
         }
         Ok(Routes {
-            by_id: by_id.into_iter().map(Shard::new).collect(),
-            by_host: by_host.into_iter().map(Arc::from).collect(),
+            by_id: Shards::from_fn(|number| Shard::new(mem::take(&mut by_id[number]))),
+            by_host: Shards::from_fn(|number| mem::take(&mut by_host[number]).into()),
             len,
         })
     }
@@ -157,19 +167,10 @@ impl Routes {
     /// The routes that differ from `before`, in the order of [`Routes::iter`]. What both share is not looked at.
     pub fn changes_since(&self, before: &Routes) -> Vec<RouteChange> {
         let mut changes = Vec::new();
-        for (old, new) in before.by_id.iter().zip(self.by_id.iter()) {
-            if Arc::ptr_eq(&old.routes, &new.routes) {
-                continue;
+        for (old, new) in before.by_id.pairs(&self.by_id) {
+            if !Arc::ptr_eq(&old.routes, &new.routes) {
+                changes_of_shard(&old.routes, &new.routes, &mut changes);
             }
-            for known in old.routes.iter().map(|entry| &entry.route) {
-                let after = new.find(&known.id);
-                if after.is_none_or(|after| !same(known, after)) {
-                    changes.push(RouteChange { before: Some(Arc::clone(known)), after: after.cloned() });
-                }
-            }
-            let routes = new.routes.iter().map(|entry| &entry.route);
-            let added = routes.filter(|route| old.find(&route.id).is_none());
-            changes.extend(added.map(|route| RouteChange { before: None, after: Some(Arc::clone(route)) }));
         }
         changes
     }
@@ -181,7 +182,7 @@ impl Routes {
     }
 
     fn edit_id(&mut self, id: &RouteId, route: Option<Arc<Route>>) {
-        let shard = &mut shared_mut(&mut self.by_id)[shard_of_id(id)];
+        let shard = self.by_id.at_mut(shard_of_id(id));
         let mut routes = shard.routes.to_vec();
         match (routes.binary_search_by(|known| known.route.id.cmp(id)), route) {
             (Ok(at), Some(route)) => routes[at] = Entry::new(route),
@@ -199,7 +200,7 @@ impl Routes {
     }
 
     fn edit_host(&mut self, vhost: &VirtualHost, id: Option<&RouteId>) {
-        let shard = &mut shared_mut(&mut self.by_host)[shard_of_host(vhost)];
+        let shard = self.by_host.at_mut(shard_of_host(vhost));
         let mut hosts = shard.to_vec();
         match (hosts.binary_search_by(|(known, _)| known.cmp(vhost)), id) {
             (Ok(at), Some(id)) => hosts[at].1 = id.clone(),
@@ -213,18 +214,30 @@ impl Routes {
     }
 }
 
-/// The slice behind an `Arc`, copied first if others share it.
-fn shared_mut<T: Clone>(slice: &mut Arc<[T]>) -> &mut [T] {
-    if Arc::get_mut(slice).is_none() {
-        *slice = slice.to_vec().into();
+/// Both are sorted by id, so they are walked side by side; what is shared is told by its pointer.
+fn changes_of_shard(old: &[Entry], new: &[Entry], changes: &mut Vec<RouteChange>) {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(before), Some(after)) if Arc::ptr_eq(&before.route, &after.route) => Ordering::Equal,
+            (Some(before), Some(after)) => before.route.id.cmp(&after.route.id),
+        };
+        let before = if order.is_le() { old.next() } else { None };
+        let after = if order.is_ge() { new.next() } else { None };
+        let [before, after] = [before, after].map(|entry| entry.map(|entry| &entry.route));
+        if before.zip(after).is_none_or(|(before, after)| !same(before, after)) {
+            changes.push(RouteChange { before: before.cloned(), after: after.cloned() });
+        }
     }
-    Arc::get_mut(slice).expect("just made, so nobody shares it")
 }
 
 impl Shard {
     fn new(routes: Vec<Entry>) -> Shard {
         let sums: Vec<u8> = routes.iter().flat_map(|entry| entry.checksum.to_le_bytes()).collect();
-        let any_retries = routes.iter().any(|entry| entry.route.retries > 0);
+        let any_retries = routes.iter().any(|entry| entry.retries);
         Shard { checksum: crc32c(&sums), any_retries, routes: routes.into() }
     }
 
@@ -236,7 +249,7 @@ impl Shard {
 
 impl Entry {
     fn new(route: Arc<Route>) -> Entry {
-        Entry { checksum: crc32c(&canonical_bytes(&route)), route }
+        Entry { checksum: crc32c(&canonical_bytes(&route)), retries: route.retries > 0, route }
     }
 }
 
@@ -354,5 +367,39 @@ mod tests {
         assert!(
             matches!(&changes[..], [RouteChange { before: Some(gone), after: None }] if gone.id.as_str() == "r3")
         );
+    }
+
+    #[test]
+    fn changes_are_those_that_a_comparison_of_all_routes_finds() {
+        let before = many(200);
+        let mut after = before.clone();
+        for number in 0..40_u32 {
+            let id = format!("r{}", number * 7 % 230);
+            after = match number % 3 {
+                0 => after.without(&RouteId::new(&id)),
+                1 => after.with(Arc::new(route(&id, exact(1000 + number as usize), 2))).expect("free"),
+                _ => after
+                    .with(Arc::new(route(&format!("new{number}"), exact(2000 + number as usize), 2)))
+                    .expect("free"),
+            };
+        }
+        let gone = before.iter().filter(|known| after.get(&known.id).is_none()).count();
+        let differs = |known: &&Arc<Route>| before.get(&known.id).is_none_or(|old| old != *known);
+        let changed = after.iter().filter(differs).count();
+        let changes = after.changes_since(&before);
+        assert_eq!(changes.len(), gone + changed);
+        for change in changes {
+            let id =
+                change.before.as_ref().or(change.after.as_ref()).map(|route| route.id.clone()).expect("one");
+            assert_eq!(
+                (change.before.as_ref(), change.after.as_ref()),
+                (before.get(&id), after.get(&id)),
+                "{id}"
+            );
+        }
+        assert_eq!(after.iter().count(), after.len());
+        for known in after.iter() {
+            assert_eq!(after.by_vhost(&known.vhost), Some(known));
+        }
     }
 }
