@@ -59,9 +59,7 @@ fn another(request: &Request<'_>, tried: &[usize]) -> Option<usize> {
     if tried.len() > request.route.model.retries as usize {
         return None;
     }
-    let count = request.upstream.backends.len();
-    let start = request.upstream.turn.pick(count);
-    (0..count).map(|step| (start + step) % count).find(|index| !tried.contains(index))
+    request.choose(tried)
 }
 
 /// A failed attempt.

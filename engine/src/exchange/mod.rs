@@ -10,7 +10,6 @@
 pub(crate) mod finish;
 pub(crate) mod forward;
 pub(crate) mod gather;
-#[expect(dead_code, reason = "wired in by the exchange when it knows its route")]
 pub(crate) mod queue;
 pub(crate) mod refuse;
 mod replay;
@@ -41,7 +40,10 @@ pub(crate) async fn run(conn: &mut ClientConn, head: Lease) -> Next {
     // By reference: a request that is moved would take its room in the connection's future twice.
     if let Ok(request) = &mut prepared {
         drop(head);
-        return forward::forward(conn, &view, request).await;
+        return match request.wait(conn, &view).await {
+            Ok(()) => forward::forward(conn, &view, request).await,
+            Err(refusal) => refuse::refuse(conn, refusal),
+        };
     }
     prepared.map_or_else(|refusal| refuse::refuse(conn, refusal), |_| Next::Close)
 }

@@ -10,6 +10,9 @@ use crate::conn::client::ClientConn;
 use crate::error::Fault;
 use crate::io::{freeze, take_buf};
 
+/// Who finds no room or no backend now may in a second: places come free, and circuits close again.
+const RETRY_SOON: &[(&str, &str)] = &[("Retry-After", "1")];
+
 /// Answers a request whose head could not be read. The connection closes after it.
 pub(crate) fn refuse_head(conn: &mut ClientConn, error: RequestError) {
     conn.local.counters().requests.add(1);
@@ -35,10 +38,19 @@ pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal) -> Next {
             refuse_request(conn, error);
             Next::Close
         }
-        Refusal::NoRoute => {
-            conn.local.counters().refused.add(1);
-            let id = conn.local.ids.next();
-            answer(conn, Status::NOT_FOUND, &id, &[], false)
+        Refusal::NoRoute => refuse_with(conn, "no route serves the host", Status::NOT_FOUND, &[]),
+        Refusal::QueueFull => {
+            refuse_with(conn, "the route's queue is full", Status::SERVICE_UNAVAILABLE, RETRY_SOON)
+        }
+        Refusal::TurnTimedOut => {
+            refuse_with(conn, "its turn did not come in time", Status::SERVICE_UNAVAILABLE, RETRY_SOON)
+        }
+        Refusal::NoBackend => {
+            refuse_with(conn, "no backend is usable", Status::SERVICE_UNAVAILABLE, RETRY_SOON)
+        }
+        Refusal::ClientGone => {
+            conn.local.counters().unanswered.add(1);
+            Next::Cut
         }
         Refusal::Handshake(error) => {
             conn.local.counters().refused.add(1);
@@ -47,6 +59,13 @@ pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal) -> Next {
             answer(conn, error.status(), &id, error.fields(), false)
         }
     }
+}
+
+fn refuse_with(conn: &mut ClientConn, reason: &str, status: Status, fields: &[(&str, &str)]) -> Next {
+    conn.local.counters().refused.add(1);
+    tracing::debug!(client = %conn.peer.text, reason, "request refused");
+    let id = conn.local.ids.next();
+    answer(conn, status, &id, fields, false)
 }
 
 /// Answers a request that every attempt failed for, if the client can still be told.

@@ -3,16 +3,19 @@
 use std::rc::Rc;
 
 use protocol::h1::client::Client;
+use protocol::rules::cookie;
 use protocol::ws::handshake::{self, HandshakeError, Key};
 use protocol::{Forward, Framing, RequestError, RequestHead, Upgrade};
 use smallvec::SmallVec;
 
+use super::queue;
 use crate::conn::client::ClientConn;
 use crate::ids::UUID_LEN;
 use crate::io::{Lease, freeze, take_buf};
 use crate::local::{LocalUpstream, View};
 use crate::table::route::{Forwarding, Route};
 use crate::upstream::Backend;
+use crate::upstream::gate::{Entry, Gate, Permit, Ticket};
 
 /// Bodies up to this size are kept for another attempt, where the method may be repeated.
 pub(crate) const REPLAY_BYTES_MAX: u64 = 64 * 1024;
@@ -37,8 +40,22 @@ pub(crate) struct Request<'v> {
     /// The body may be kept for another attempt.
     pub(crate) replayable: bool,
     pub(crate) continue_awaited: bool,
+    /// Its place among the exchanges of a route that limits them; kept until the exchange ends.
+    turn: Turn,
+    /// The backend that the client's cookie names.
+    stuck_to: Option<usize>,
     /// The client's own head, where another backend needs another forwarded one.
     original: Option<Lease>,
+}
+
+/// A place among the exchanges in flight.
+enum Turn {
+    /// The route has no limit.
+    Free,
+    Taken {
+        _permit: Permit,
+    },
+    Awaited(Ticket),
 }
 
 /// Why a request is not forwarded.
@@ -47,6 +64,14 @@ pub(crate) enum Refusal {
     Handshake(HandshakeError),
     /// No route serves the host.
     NoRoute,
+    /// As many exchanges wait for their turn as may.
+    QueueFull,
+    /// Its turn did not come in time.
+    TurnTimedOut,
+    /// The client left while it waited for its turn.
+    ClientGone,
+    /// No backend is usable now.
+    NoBackend,
 }
 
 /// Checks the request in the scratch against its route and writes its forwarded head.
@@ -67,14 +92,15 @@ pub(crate) fn prepare<'v>(
     };
     let forwarding = &route.usual;
     let upstream = conn.local.upstream(&forwarding.upstream);
-    let backend = upstream.turn.pick(upstream.backends.len());
     let mut request = Request {
         route,
         forwarding,
-        upstream,
         encoded: Lease::from_static(b""),
         machine: Client::new(),
-        backend,
+        backend: 0,
+        stuck_to: stuck_to(route, &upstream, &head, input),
+        upstream,
+        turn: Turn::Free,
         id: request_id(conn, view, &head, input),
         upgrade,
         idempotent: head.method.is_idempotent(),
@@ -86,11 +112,60 @@ pub(crate) fn prepare<'v>(
         continue_awaited: head.expect_continue,
         original: is_backend_specific(forwarding, &head, input).then(|| input.clone()),
     };
+    match route.gate.as_ref().map(Gate::enter) {
+        None => {}
+        Some(Entry::Permit(permit)) => request.turn = Turn::Taken { _permit: permit },
+        Some(Entry::Full) => return Err(Refusal::QueueFull),
+        Some(Entry::Ticket(ticket)) => {
+            // Meanwhile the scratch is for others; the backend is chosen when its turn has come.
+            request.original = Some(input.clone());
+            request.turn = Turn::Awaited(ticket);
+            return Ok(request);
+        }
+    }
+    request.backend = request.choose(&[]).ok_or(Refusal::NoBackend)?;
     write_head(conn, view, &mut request, input, &mut head);
     Ok(request)
 }
 
+/// The backend that the client's cookie names.
+fn stuck_to(route: &Route, upstream: &LocalUpstream, head: &RequestHead, input: &[u8]) -> Option<usize> {
+    let told = cookie::find(route.model.sticky.as_ref()?.as_bytes(), input, &head.fields)?;
+    upstream.shared.backends.iter().position(|backend| backend.token.as_bytes() == told)
+}
+
 impl Request<'_> {
+    /// Waits until it is the request's turn, and chooses its backend then.
+    ///
+    /// # Errors
+    /// When its turn does not come.
+    pub(crate) async fn wait(&mut self, conn: &ClientConn, view: &View) -> Result<(), Refusal> {
+        let Turn::Awaited(ticket) = std::mem::replace(&mut self.turn, Turn::Free) else { return Ok(()) };
+        // Boxed: only who waits needs the room.
+        let permit = Box::pin(queue::wait(conn, ticket, self.route.model.queue_timeout_ms)).await?;
+        self.turn = Turn::Taken { _permit: permit };
+        let backend = self.choose(&[]).ok_or(Refusal::NoBackend)?;
+        self.turn_to(conn, view, backend);
+        Ok(())
+    }
+
+    /// A backend that was not tried yet; the client's own, if it has one.
+    pub(crate) fn choose(&self, tried: &[usize]) -> Option<usize> {
+        let is_left = |index: &usize| !tried.contains(index);
+        if let Some(own) = self.stuck_to.filter(is_left) {
+            return Some(own);
+        }
+        let count = self.upstream.backends.len();
+        let start = self.upstream.turn.pick(count);
+        (0..count).map(|step| (start + step) % count).find(is_left)
+    }
+
+    /// The cookie that the client is to be given, to come back to this backend.
+    pub(crate) fn cookie(&self) -> Option<(&str, &str)> {
+        let name = self.route.model.sticky.as_ref().filter(|_| self.stuck_to != Some(self.backend))?;
+        Some((name, &self.forwarding.upstream.backends[self.backend].token))
+    }
+
     /// Makes the request fit another backend.
     pub(crate) fn turn_to(&mut self, conn: &ClientConn, view: &View, backend: usize) {
         self.backend = backend;

@@ -18,8 +18,9 @@ use std::task::Poll;
 
 use protocol::h1::client::ResponseEvent;
 use protocol::h1::server::RequestEvent;
+use protocol::rules::cookie;
 use protocol::ws::handshake;
-use protocol::{ResponseError, ResponseFraming, Span};
+use protocol::{ResponseError, ResponseFraming, ResponseHead, Span};
 
 use super::finish;
 use super::gather::Gather;
@@ -29,7 +30,7 @@ use crate::conn::client::ClientConn;
 use crate::conn::intake::Intake;
 use crate::error::{Cause, Fault};
 use crate::h1::upgrade::Session;
-use crate::io::{SMALL_BYTES, Task, now_ms};
+use crate::io::{SMALL_BYTES, Task, now_ms, return_buf, take_buf};
 use crate::local::View;
 use crate::upstream::lease::BackendConn;
 
@@ -331,9 +332,9 @@ impl<'a> Transfer<'a> {
                         let checked = handshake::check_response(input, &head, key);
                         checked.map_err(|error| Fault::origin(Cause::Handshake(error)))?;
                         finish::count(local.counters(), head.status);
-                        let set = &self.request.route.response_set;
-                        set.withhold_from(input, &mut head.fields);
-                        conn.machine.write_upgrade(gather.buf(), input, &head, set.lines());
+                        let set = response_set(self.request, input, &mut head);
+                        conn.machine.write_upgrade(gather.buf(), input, &head, &set);
+                        return_buf(set);
                         let deflate = handshake::deflate_accepted(input, &head);
                         self.intake.consume(used);
                         self.upgraded = Some(Session::new(deflate, self.intake.take()));
@@ -343,10 +344,9 @@ impl<'a> Transfer<'a> {
                         self.continue_at = None;
                         self.answer_side = AnswerSide::Body;
                         finish::count(local.counters(), head.status);
-                        let set = &self.request.route.response_set;
-                        set.withhold_from(input, &mut head.fields);
-                        let close = local.draining.get();
-                        conn.machine.write_response(gather.buf(), input, &head, set.lines(), close);
+                        let set = response_set(self.request, input, &mut head);
+                        conn.machine.write_response(gather.buf(), input, &head, &set, local.draining.get());
+                        return_buf(set);
                         let rest = head.content_length.unwrap_or(0).saturating_sub(input.len() as u64);
                         if matches!(head.framing, ResponseFraming::Length(_)) && rest >= BULK_BYTES_MIN {
                             self.backend.stream.receive_bulk(true);
@@ -493,6 +493,21 @@ fn note_size(full: &mut u8, len: usize, bulk: impl FnOnce()) {
     if *full == BULK_FULL_RECEIVES {
         bulk();
     }
+}
+
+/// The lines that the route adds to an answer; what the backend says under the same names is withheld.
+fn response_set(request: &Request<'_>, input: &[u8], head: &mut ResponseHead) -> Vec<u8> {
+    let (set, cookie) = (&request.route.response_set, request.cookie());
+    if set.is_empty() && cookie.is_none() {
+        return Vec::new();
+    }
+    set.withhold_from(input, &mut head.fields);
+    let mut lines = take_buf();
+    lines.extend_from_slice(set.lines());
+    if let Some((name, token)) = cookie {
+        cookie::write_set(&mut lines, name, token);
+    }
+    lines
 }
 
 fn view_of(intake: &Intake, span: Span) -> crate::io::Lease {

@@ -57,6 +57,16 @@ impl Table {
         own.timeouts == other.timeouts && own.limits == other.limits && own.websocket == other.websocket
     }
 
+    /// The table has become the running one: gates that it shares with the one before get its limits.
+    pub(crate) fn take_effect(&self, before: &Table) {
+        for change in self.model().routes.changes_since(&before.model().routes) {
+            let Some(route) = change.after.and_then(|route| self.router.by_vhost(&route.vhost)) else {
+                continue;
+            };
+            route.set_gate_limits();
+        }
+    }
+
     /// Tells the cores which upstreams and backends of this table are not in `next`, which has taken its place.
     pub(crate) fn retire_for(&self, next: &Table) {
         for change in next.model().routes.changes_since(&self.model().routes) {

@@ -55,7 +55,9 @@ impl Publish for Publisher {
             return;
         };
         let before = self.shared.tables.current.swap(*table);
-        before.retire_for(&self.shared.tables.load());
+        let now = self.shared.tables.load();
+        now.take_effect(&before);
+        before.retire_for(&now);
         self.shared.broadcast(|| crate::local::with(|local| local.adopt_table()));
     }
 

@@ -7,6 +7,7 @@ use config_core::publish::PublishError;
 use protocol::SetFields;
 
 use crate::upstream::Upstream;
+use crate::upstream::gate::{Gate, GateLimits};
 
 /// A compiled route. Shared by every table that has it unchanged.
 pub(crate) struct Route {
@@ -19,6 +20,8 @@ pub(crate) struct Route {
     pub(crate) body_bytes_max: Option<u64>,
     pub(crate) message_bytes_max: Option<u64>,
     pub(crate) response_set: SetFields,
+    /// Where the route limits its exchanges in flight.
+    pub(crate) gate: Option<Arc<Gate>>,
 }
 
 /// What a rule does with a request.
@@ -78,7 +81,12 @@ impl Route {
             });
         }
         let fields = route.response_headers.iter();
+        let limits = route
+            .req_active_length
+            .map(|active_max| GateLimits { active_max, queue_max: route.req_queue_length });
+        let known = before.and_then(|before| before.gate.clone());
         Ok(Route {
+            gate: limits.map(|limits| known.unwrap_or_else(|| Gate::new(limits))),
             usual,
             rules,
             timeouts: timeouts(&model.timeouts, &route.timeouts),
@@ -87,6 +95,13 @@ impl Route {
             response_set: SetFields::new(fields.map(|field| (field.name.as_str(), field.value.as_str()))),
             model: Arc::clone(route),
         })
+    }
+
+    /// The limits that the route has now, where it shares its gate with the route before.
+    pub(crate) fn set_gate_limits(&self) {
+        if let (Some(gate), Some(active_max)) = (&self.gate, self.model.req_active_length) {
+            gate.set_limits(GateLimits { active_max, queue_max: self.model.req_queue_length });
+        }
     }
 
     /// Every upstream that it sends requests to; one may occur more than once.

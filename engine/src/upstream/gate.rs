@@ -179,11 +179,13 @@ impl Gate {
     }
 
     /// Exchanges in flight.
+    #[cfg(test)]
     pub(crate) fn active(&self) -> u32 {
         self.counts().active
     }
 
     /// Exchanges that wait.
+    #[cfg(test)]
     pub(crate) fn waiting(&self) -> u32 {
         self.counts().waiting
     }

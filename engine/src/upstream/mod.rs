@@ -3,7 +3,6 @@
 
 pub(crate) mod board;
 pub(crate) mod connect;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired in by the exchange when it knows its route"))]
 pub(crate) mod gate;
 pub(crate) mod lease;
 pub(crate) mod pool;
@@ -12,6 +11,7 @@ pub(crate) mod state;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use config_core::crc64;
 use config_core::model::{self, Location};
 use config_core::publish::PublishError;
 
@@ -40,6 +40,8 @@ pub(crate) struct Backend {
     pub(crate) path_prefix: String,
     /// What `/` becomes.
     pub(crate) root_path: String,
+    /// What a sticky cookie calls it: says nothing of where it is, and stays the same over restarts and nodes.
+    pub(crate) token: String,
     pub(crate) state: Arc<BackendState>,
 }
 
@@ -70,6 +72,7 @@ impl Upstream {
                 authority: authority(&backend.location),
                 path_prefix: backend.path_prefix.clone(),
                 root_path: backend.root_path.clone(),
+                token: format!("{:016x}", crc64(backend.id.as_str().as_bytes())),
                 state,
             });
         }
