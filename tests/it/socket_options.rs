@@ -5,8 +5,11 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use harness::{Origin, Settings};
+use harness::{Origin, Settings, wait};
 
 /// What the kernel says about the sockets that `filter` names, one after the other on one line each.
 fn sockets(options: &str, filter: &[&str]) -> Vec<String> {
@@ -64,6 +67,43 @@ fn each_core_listens_with_the_configured_backlog() {
         // Who waits in the accept queue, then how many may.
         assert_eq!(line.split_whitespace().nth(1), Some("37"), "{line}");
     }
+}
+
+/// Above the water marks the backend is not read; the kernel's own send buffer, on loopback megabytes, must not make
+/// nothing of them.
+#[test]
+fn the_kernel_holds_little_for_a_client_that_does_not_read() {
+    const HIGH_WATER_BYTES: usize = 65_536;
+    /// Unsent bytes, one segment above them, and what is under way to the client's receive buffer.
+    const QUEUE_BYTES_MAX: usize = 1 << 20;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let origin = Origin::start(move |conn| {
+        while conn.request().is_some() {
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n");
+            while conn.try_send([7; 65_536]).is_ok() {
+                counter.fetch_add(65_536, Ordering::Relaxed);
+            }
+        }
+    });
+    let water = format!("high_water_bytes = {HIGH_WATER_BYTES}\nlow_water_bytes = 16384");
+    let pinion = Settings::to(&origin).set("limits", &water).start();
+    let mut client = pinion.client();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    // The backend's own socket, and the proxy's towards it, take megabytes; what matters is the one towards the client.
+    let (mut last, mut since) = (0, Instant::now());
+    wait::until("the backend can send no more", || {
+        let now = sent.load(Ordering::Relaxed);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        now > 2 * QUEUE_BYTES_MAX && since.elapsed() > Duration::from_millis(400)
+    });
+    let side = established(Some(pinion.addr()), None);
+    assert_eq!(side.len(), 1, "one connection: {side:?}");
+    let queue: usize = side[0].split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("Send-Q");
+    assert!(queue > 0, "{side:?}");
+    assert!(queue < QUEUE_BYTES_MAX, "{queue} bytes wait in the kernel: {side:?}");
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub struct TcpOptions {
     /// Room for this much of a long body from the first byte on, as far as `tcp_rmem` allows; the kernel would grow a
     /// window step by step (decision 0021).
     pub receive_bytes_min: Option<u32>,
+    /// The kernel takes no more while it holds so many bytes that it has not sent (`TCP_NOTSENT_LOWAT`); none: as
+    /// many as its send buffer holds, which is megabytes for a peer that does not read.
+    pub unsent_bytes_max: Option<u32>,
 }
 
 impl TcpOptions {
@@ -59,6 +62,9 @@ impl TcpOptions {
         }
         if let Some(time) = self.user_timeout {
             socket.set_tcp_user_timeout(Some(time))?;
+        }
+        if let Some(bytes) = self.unsent_bytes_max {
+            socket.set_tcp_notsent_lowat(bytes)?;
         }
         if let Some(name) = &self.congestion_control {
             let known = socket.set_tcp_congestion(name.as_bytes());

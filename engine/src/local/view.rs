@@ -34,12 +34,14 @@ impl View {
     }
 }
 
-/// Socket options as configured; the same towards clients and backends.
+/// Socket options as configured; the same towards clients and backends. A side that does not read is given as little by
+/// the kernel as by us.
 pub(crate) fn tcp_options(model: &Model) -> TcpOptions {
     TcpOptions {
         keepalive: model.server.tcp_keepalive_ms.map(Duration::from_millis),
         user_timeout: model.server.tcp_user_timeout_ms.map(|ms| Duration::from_millis(ms.into())),
         congestion_control: model.server.congestion_control.clone(),
         receive_bytes_min: None,
+        unsent_bytes_max: Some(model.limits.high_water_bytes),
     }
 }

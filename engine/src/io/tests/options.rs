@@ -15,18 +15,20 @@ fn some_options() -> TcpOptions {
         user_timeout: Some(Duration::from_millis(31_000)),
         congestion_control: Some("reno".to_owned()),
         receive_bytes_min: None,
+        unsent_bytes_max: Some(77_000),
     }
 }
 
-/// What the kernel knows of a socket: keepalive after, user timeout, congestion control, no delay.
-fn known(fd: std::os::fd::RawFd) -> (Option<Duration>, Option<Duration>, String, bool) {
+/// What the kernel knows of a socket: keepalive after, user timeout, congestion control, no delay, unsent bytes.
+fn known(fd: std::os::fd::RawFd) -> (Option<Duration>, Option<Duration>, String, bool, u32) {
     // SAFETY: the test's core keeps the descriptor open for longer than this call.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let socket = SockRef::from(&fd);
     let keepalive = socket.keepalive().unwrap().then(|| socket.tcp_keepalive_time().unwrap());
     let name = socket.tcp_congestion().unwrap();
     let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
-    (keepalive, socket.tcp_user_timeout().unwrap(), name, socket.tcp_nodelay().unwrap())
+    let unsent_bytes = socket.tcp_notsent_lowat().unwrap();
+    (keepalive, socket.tcp_user_timeout().unwrap(), name, socket.tcp_nodelay().unwrap(), unsent_bytes)
 }
 
 #[test]
@@ -41,7 +43,7 @@ fn accepted_connections_inherit_the_options_of_their_listener() {
         assert_eq!(descriptors.len(), 2, "listener and connection");
         for fd in descriptors {
             let (seconds, millis) = (Duration::from_secs(77), Duration::from_millis(31_000));
-            assert_eq!(known(fd), (Some(seconds), Some(millis), "reno".to_owned(), true));
+            assert_eq!(known(fd), (Some(seconds), Some(millis), "reno".to_owned(), true, 77_000));
         }
     });
 }
@@ -53,7 +55,7 @@ fn opened_connections_have_the_options() {
         let address = origin.local_addr().unwrap();
         let _stream = TcpStream::connect(address, &some_options()).await.unwrap();
         let (seconds, millis) = (Duration::from_secs(77), Duration::from_millis(31_000));
-        let expected = (Some(seconds), Some(millis), "reno".to_owned(), true);
+        let expected = (Some(seconds), Some(millis), "reno".to_owned(), true, 77_000);
         assert_eq!(known(descriptors_of_core()[0]), expected);
     });
 }
