@@ -14,12 +14,13 @@
 //! | `GET /ws` | an echo of WebSocket messages |
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::message::Request;
 use harness::ws::{self, opcode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 
 use crate::{content, frames, threads};
@@ -27,13 +28,18 @@ use crate::{content, frames, threads};
 /// Most bytes of a head; the proxy sends less.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 
+/// Send buffer of each connection. On loopback the kernel would give each 4 MB: hundreds of answers that nobody reads
+/// then take all the memory that the machine has for TCP and all this process's time, and what is measured is that.
+const SEND_BYTES: u32 = 128 * 1024;
+const BACKLOG: u32 = 1_024;
+
 /// Runs the origin until its parent is gone.
 pub(crate) fn run(name: &str, addr: &str) -> std::io::Result<()> {
     threads::settle_as_well_behaved();
     end_with_parent();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(addr).await?;
+        let listener = listen(addr)?;
         say(&listener.local_addr()?.to_string());
         let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
         loop {
@@ -44,6 +50,16 @@ pub(crate) fn run(name: &str, addr: &str) -> std::io::Result<()> {
             }
         }
     })
+}
+
+fn listen(addr: &str) -> std::io::Result<TcpListener> {
+    let addr: SocketAddr = addr.parse().map_err(std::io::Error::other)?;
+    let socket = TcpSocket::new_v4()?;
+    // A killed backend comes back at the same address.
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BYTES)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 fn end_with_parent() {
