@@ -11,26 +11,45 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::conn::serve;
-use crate::io::{Accepted, TcpListener, sleep, spawn};
+use crate::io::{Accepted, TcpListener, sleep, spawn, yield_now};
 use crate::local::{self, Local};
 
 /// How often a full listener looks whether a place has come free.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// How long accepting rests when descriptors have run out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// How many of a backlog are let in before others have their turn.
+const BACKLOG_SHARE: u32 = 64;
 
 /// Accepts until the core drains, for which `core/start.rs` wakes the task. Those that the kernel had accepted by then
 /// are served too: nobody who was let in is turned away.
 pub(crate) async fn accept_loop(local: Rc<Local>, listener: TcpListener, _accepting: Accepting) {
     loop {
         listener.accept_ahead(has_room_for_backlog(&local));
-        let Some(next) = next(&local, &listener).await else { return };
+        let Some(next) = next(&local, &listener).await else { break };
         match next {
             Ok(accepted) => {
                 admit(&local, &listener).await;
                 place(&local, accepted);
             }
             Err(error) => rest(&local, &listener, &error).await,
+        }
+    }
+    empty_backlog(&local, &listener).await;
+}
+
+/// Lets those in who wait in the backlog, as far as the limits allow: where no other process serves the socket, they would
+/// be reset with it.
+async fn empty_backlog(local: &Rc<Local>, listener: &TcpListener) {
+    for count in 1..=local.view().model().server.backlog {
+        let max = local.view().model().server.max_connections as usize;
+        if !local.shared.admit(max.min(local.shared.connections_by_files())) {
+            return;
+        }
+        let Some(Ok(accepted)) = listener.take_waiting() else { return local.shared.release() };
+        place(local, accepted);
+        if count % BACKLOG_SHARE == 0 {
+            yield_now().await;
         }
     }
 }

@@ -456,6 +456,33 @@ mod tests {
     }
 
     #[test]
+    fn a_successor_on_another_driver_loses_nobody() {
+        let target = format!("http://{}", origin());
+        let server = |runtime: &str| {
+            let config = ProxyConfig::builder().target(&target).port(0).cores("1").runtime(runtime).build();
+            ProxyServer::new(config.unwrap().snapshot(1))
+        };
+        let mut running = server("epoll");
+        running.start().unwrap();
+        let address = running.addresses()[0];
+        for runtime in ["auto", "epoll", "auto", "auto"] {
+            let mut next = server(runtime);
+            next.inherit(running.sockets().unwrap());
+            next.prepare().unwrap();
+            let mut waiting: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+            next.accept().unwrap();
+            let draining = std::thread::spawn(move || running.drain(Duration::from_secs(10)));
+            waiting.iter_mut().for_each(ask);
+            drop(waiting);
+            assert!(draining.join().unwrap().clean);
+            for _ in 0..3 {
+                ask(&mut TcpStream::connect(address).unwrap());
+            }
+            running = next;
+        }
+    }
+
+    #[test]
     fn a_successor_binds_what_is_new_and_closes_what_is_gone() {
         let target = format!("http://{}", origin());
         let mut running = server(&target, "1", &["127.0.0.1:0", "0.0.0.0:0"]);

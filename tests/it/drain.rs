@@ -243,3 +243,18 @@ fn pipelined_requests_before_the_signal_are_answered() {
     client.rest();
     assert_eq!(pinion.wait_exit().code(), Some(0));
 }
+
+#[test]
+fn whoever_waits_in_the_backlog_is_answered() {
+    let origin = Origin::answering("ok");
+    // With a backlog longer than descriptors suffice for, clients are accepted one by one: most of them wait.
+    let mut pinion = Settings::to(&origin).set("server", "backlog = 65535").start();
+    pinion.signal(Signal::STOP);
+    let mut waiting: Vec<_> = (0..200).map(|_| pinion.client()).collect();
+    pinion.terminate();
+    pinion.signal(Signal::CONT);
+    for client in &mut waiting {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    assert_eq!(pinion.wait_exit().code(), Some(0));
+}

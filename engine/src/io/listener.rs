@@ -205,6 +205,18 @@ impl TcpListener {
         last.unwrap_or(Poll::Ready(None))
     }
 
+    /// Who waits in the backlog now, one by one; `None` when nobody does. For a listener that accepts no more and is about
+    /// to be dropped, see [`TcpListener::poll_last`]: with the last handle to a socket, its backlog is reset.
+    pub fn take_waiting(&self) -> Option<io::Result<Accepted>> {
+        let next = with_core(|core| {
+            let sockets = core.sockets.borrow();
+            let socket = sockets.get(self.key).filter(|socket| !socket.is_accepting())?;
+            let next = core.driver().accept_waiting(socket.fd)?;
+            Some(next.map(|socket| Accepted { socket }))
+        });
+        next.flatten()
+    }
+
     /// Whether connections are accepted before they are asked for, all that the backlog holds in one go: cheaper, but
     /// each holds a descriptor from then on. At first they are.
     pub fn accept_ahead(&self, ahead: bool) {

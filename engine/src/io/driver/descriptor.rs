@@ -43,6 +43,25 @@ impl Driver {
         Descriptor::Kernel(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
+    /// The next connection in the backlog of a listening socket, without waiting; `None` when there is none. The world of
+    /// the simulation lets nobody wait whom it could accept.
+    pub(crate) fn accept_waiting(&self, fd: RawFd) -> Option<io::Result<Descriptor>> {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(_) = self {
+            return None;
+        }
+        let listener = borrow(fd);
+        let listener = SockRef::from(&listener);
+        // Another process may serve the socket too, and be faster. Its accepts do not mind: epoll has set this anyway, and
+        // io_uring waits all the same.
+        let accepted = listener.set_nonblocking(true).and_then(|()| listener.accept());
+        match accepted {
+            Ok((socket, _)) => Some(Ok(Descriptor::Kernel(socket.into()))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
     /// A descriptor of the same connection, which outlives this one.
     ///
     /// # Errors

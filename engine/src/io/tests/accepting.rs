@@ -195,6 +195,38 @@ fn the_last_accepts_lose_nobody_while_clients_keep_coming() {
 }
 
 #[test]
+fn after_the_last_accept_those_in_the_backlog_can_be_taken() {
+    on_core(async {
+        let (listener, address) = listen();
+        let fd = descriptors_of_core()[0];
+        let first = StdStream::connect(address).unwrap();
+        let taken = listener.accept().await.unwrap();
+        assert!(listener.take_waiting().is_none(), "the armed accept has them");
+        let mut last = Vec::new();
+        while let Some(next) = poll_fn(|_| listener.poll_last()).await {
+            last.push(next.unwrap());
+        }
+        assert!(last.is_empty());
+        let mut waiting: Vec<StdStream> = (0..5).map(|_| StdStream::connect(address).unwrap()).collect();
+        until(|| backlog(fd) == 5).await;
+        for client in &mut waiting {
+            client.write_all(b"?").unwrap();
+        }
+        for _ in 0..5 {
+            let accepted = listener.take_waiting().expect("one waits").unwrap();
+            assert_eq!(accepted.into_stream().recv().await.unwrap().expect("the client asked").len(), 1);
+        }
+        assert!(listener.take_waiting().is_none(), "and it has not waited for a sixth");
+        // Another owner of the socket, on whatever it runs, can wait for the next one all the same.
+        let late = StdStream::connect(address).unwrap();
+        let accepted = listener.accept().await.unwrap();
+        let later = std::thread::spawn(move || StdStream::connect(address).unwrap());
+        let next = listener.accept().await.unwrap();
+        drop((first, taken, waiting, late, accepted, next, finished(later).await));
+    });
+}
+
+#[test]
 fn running_out_of_descriptors_is_reported_and_passes() {
     alone(concat!(module_path!(), "::running_out_of_descriptors_is_reported_and_passes"), || {
         on_core(async {
