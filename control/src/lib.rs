@@ -5,7 +5,9 @@
 pub mod cli;
 pub mod demo;
 pub mod log;
+pub mod notify;
 pub mod reload;
+pub mod restart;
 pub mod screen;
 pub mod settings;
 pub mod signals;

@@ -1,6 +1,7 @@
 //! Turns the signals of the operator into events, on a thread of their own, never on a core.
 //!
-//! `SIGTERM` and `SIGINT` mean [`Event::Stop`], `SIGHUP` means [`Event::Reload`], `SIGUSR1` means [`Event::Statistics`].
+//! `SIGTERM` and `SIGINT` mean [`Event::Stop`], `SIGHUP` means [`Event::Reload`], `SIGUSR1` means [`Event::Statistics`],
+//! `SIGUSR2` means [`Event::Restart`].
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
@@ -17,6 +18,8 @@ pub enum Event {
     Reload,
     /// Say what each core has counted.
     Statistics,
+    /// Have another process take over.
+    Restart,
 }
 
 /// Sends an event for every signal from the moment that this returns, until the receiver is gone.
@@ -45,6 +48,7 @@ struct Signals {
     interrupt: Signal,
     hang_up: Signal,
     user_1: Signal,
+    user_2: Signal,
 }
 
 impl Signals {
@@ -55,6 +59,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             user_1: signal(SignalKind::user_defined1())?,
+            user_2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -65,6 +70,7 @@ impl Signals {
                 Some(()) = self.interrupt.recv() => Event::Stop,
                 Some(()) = self.hang_up.recv() => Event::Reload,
                 Some(()) = self.user_1.recv() => Event::Statistics,
+                Some(()) = self.user_2.recv() => Event::Restart,
                 else => return,
             };
             if events.send(event).is_err() {
@@ -90,6 +96,7 @@ mod tests {
             ("-TERM", Event::Stop),
             ("-INT", Event::Stop),
             ("-USR1", Event::Statistics),
+            ("-USR2", Event::Restart),
         ];
         for (name, event) in signals {
             let command = format!("kill {name} {}", std::process::id());
