@@ -68,7 +68,7 @@ pub fn reload(sources: &Sources, publish: &dyn Publish) -> Outcome {
 /// The written model, less what only a restart changes; that is logged.
 fn next_model(running: &Model, written: &Model) -> Model {
     for change in diff::diff(running, written).iter().filter(|change| change.needs_restart()) {
-        warn!(key = change.key, after = change.after, "reload: takes effect after a restart");
+        warn!(key = change.key, after = change.after, "reload: takes effect after a restart (SIGUSR2)");
     }
     let mut next = written.clone();
     diff::keep_until_restart(running, &mut next);

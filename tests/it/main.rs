@@ -28,6 +28,7 @@ mod refuses;
 mod relay;
 mod reload;
 mod response_faults;
+mod restart;
 mod retry;
 mod socket_options;
 mod statistics;

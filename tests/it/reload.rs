@@ -39,6 +39,21 @@ fn invalid_file_changes_nothing() {
 }
 
 #[test]
+fn a_change_of_listeners_is_told_and_waits_for_a_restart() {
+    let (old, new) = (Origin::answering("old"), Origin::answering("new"));
+    let mut pinion = Settings::to(&old).cores("0-0").start();
+    pinion.write_config(&Settings::to(&new).cores("0-0").listeners(2).toml());
+    pinion.hang_up();
+    wait::until("what can change at once has changed", || pinion.client().get("/").text() == "new");
+    let log = pinion.log();
+    let told = log.lines().find(|line| line.contains("takes effect after a restart")).unwrap_or_default();
+    assert!(told.contains("server.listen"), "{log}");
+    pinion.restart();
+    assert_eq!(pinion.client().get("/").text(), "new");
+    assert_eq!(pinion.log().matches("listen   http://").count(), 1 + 2, "the successor has both");
+}
+
+#[test]
 fn exchange_in_flight_ends_where_it_began() {
     let answer = Gate::new();
     let told = answer.clone();

@@ -16,6 +16,7 @@ pub mod process;
 pub mod services;
 pub mod settings;
 pub mod statistics;
+mod successors;
 pub mod wait;
 pub mod wire;
 pub mod ws;

@@ -17,6 +17,7 @@ use crate::client::Client;
 use crate::files::Folder;
 use crate::settings::Settings;
 use crate::statistics::{self, CoreStatistics};
+use crate::successors;
 use crate::wait;
 
 /// A running proxy.
@@ -26,6 +27,9 @@ pub struct Pinion {
     addrs: Vec<SocketAddr>,
     file: PathBuf,
     _folder: Folder,
+    mark: String,
+    /// Ids of those that took over, in their order.
+    pub(crate) successors: Vec<u32>,
 }
 
 /// What a process has written so far.
@@ -72,12 +76,17 @@ pub fn run_program(program: &OsStr, args: &[&str]) -> Output {
 impl Pinion {
     /// Starts the proxy with a configuration file and waits until it accepts.
     pub(crate) fn start(settings: &Settings) -> Pinion {
-        let folder = Folder::new();
-        let file = folder.write("pinion.toml", settings.toml());
-        let mut command = match settings.open_files_max() {
+        let command = match settings.open_files_max() {
             None => Command::new(binary()),
             Some(count) => limited(count),
         };
+        Pinion::start_as(settings, command)
+    }
+
+    /// The same by a command of the test's own.
+    pub(crate) fn start_as(settings: &Settings, mut command: Command) -> Pinion {
+        let folder = Folder::new();
+        let file = folder.write("pinion.toml", settings.toml());
         quiet(&mut command).args(["serve", "--config"]).arg(&file);
         Pinion::spawn(command, settings.listener_count(), file, folder)
     }
@@ -101,10 +110,12 @@ impl Pinion {
     }
 
     fn spawn(mut command: Command, listeners: usize, file: PathBuf, folder: Folder) -> Pinion {
-        let mut child = command.spawn().expect("the binary can be started");
+        let mark = successors::mark();
+        let mut child = command.env(successors::MARK, &mark).spawn().expect("the binary can be started");
         let log = Log::default();
         log.follow(&mut child);
-        let mut pinion = Pinion { child, log, addrs: Vec::new(), file, _folder: folder };
+        let (addrs, successors) = (Vec::new(), Vec::new());
+        let mut pinion = Pinion { child, log, addrs, file, _folder: folder, mark, successors };
         pinion.addrs = wait::some("the start screen with every listener", || {
             if let Ok(Some(status)) = pinion.child.try_wait() {
                 panic!("pinion ended with {status} instead of starting:\n{}", pinion.log());
@@ -201,6 +212,16 @@ impl Pinion {
         wait_for_exit(&mut self.child, wait::PATIENCE, &self.log)
     }
 
+    /// Ids of all its processes that run: those that took over, and those that are starting.
+    pub fn processes(&self) -> Vec<u32> {
+        successors::marked(&self.mark)
+    }
+
+    /// Ids of its children, those included that have ended and were not waited for.
+    pub fn children(&self) -> Vec<u32> {
+        successors::children(self.id())
+    }
+
     /// How many descriptors it has open.
     pub fn open_files(&self) -> usize {
         let entries = fs::read_dir(format!("/proc/{}/fd", self.id()));
@@ -234,6 +255,7 @@ impl Drop for Pinion {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        successors::end(&self.mark);
         if thread::panicking() {
             eprintln!("--- pinion wrote:\n{}---", self.log());
         }

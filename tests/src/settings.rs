@@ -3,6 +3,8 @@
 //! Used by tests that need more than the defaults: `Settings::to(&origin).set("timeouts", "connect_ms = 200")`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::origin::Origin;
@@ -110,6 +112,11 @@ impl Settings {
             let processor = turn % processors;
             format!("{processor}-{processor}")
         })
+    }
+
+    /// Starts the proxy by a binary of the test's own and waits until it accepts.
+    pub fn start_binary(&self, path: &Path) -> Pinion {
+        Pinion::start_as(self, Command::new(path))
     }
 
     /// Starts the proxy and waits until it accepts.

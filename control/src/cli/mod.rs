@@ -102,7 +102,8 @@ Examples:
 
 A target's path is put before every request path; \"/\" becomes exactly the target's path.
 Settings: flags win over environment (PINION_SERVER__MAX_CONNECTIONS, …), which wins over the file.
-Signals: SIGTERM or SIGINT drains and stops, a second one stops at once; SIGHUP re-reads the file.
+Signals: SIGTERM or SIGINT drains and stops, a second one stops at once; SIGHUP re-reads the file;
+         SIGUSR2 has a new process take over, none of the clients notice; SIGUSR1 logs counters.
 Exit codes: 0 stopped, 1 run-time failure or stopped by a second signal, 2 configuration.";
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::channel::{ACCEPTING, ALL, Channel, FILES_MAX, GO, LISTENER, READY, VERSION};
 use super::{SUCCESSOR_VARIABLE, Sockets};
@@ -156,7 +156,10 @@ pub fn hang_up(process: &Child) {
 /// Waits, on a thread of its own, for a successor that ends while its predecessor still drains: nobody else can.
 pub fn look_after(mut process: Child) {
     let wait = move || match process.wait() {
-        Ok(status) => error!(successor = process.id(), status = described(status), "the successor has ended"),
+        Ok(status) if status.success() => info!(successor = process.id(), "the successor has stopped"),
+        Ok(status) => {
+            error!(successor = process.id(), status = described(status), "the successor has failed")
+        }
         Err(error) => warn!(%error, "the successor cannot be waited for"),
     };
     if let Err(error) = thread::Builder::new().name("pinion-successor".to_owned()).spawn(wait) {
