@@ -46,7 +46,7 @@ enum Task {
         #[command(flatten)]
         turns: Turns,
         /// Proxies that take part: nginx, haproxy, pinion, pinion-epoll, direct, relay-<runtime>.
-        #[arg(long, value_delimiter = ',', default_value = "direct,nginx,haproxy,pinion")]
+        #[arg(long, value_delimiter = ',', default_value = "direct,nginx,nginx-wide,haproxy,pinion")]
         only: Vec<Proxy>,
         /// A Pinion binary to measure instead of building one.
         #[arg(long)]

@@ -88,6 +88,8 @@ impl Bench<'_> {
         let is_latency = matches!(work, Work::Latency { .. });
         let mut order: Vec<Proxy> =
             self.plan.proxies.iter().copied().filter(|proxy| is_latency || *proxy != Proxy::Direct).collect();
+        // Its buffers are all that it differs in.
+        order.retain(|proxy| matches!(work, Work::Body { .. }) || *proxy != Proxy::NginxWide);
         if !order.is_empty() {
             let shift = round % order.len();
             order.rotate_left(shift);

@@ -32,6 +32,8 @@ pub(crate) enum Proxy {
     /// No proxy: the clients speak to the origin, for the latency that everyone has.
     Direct,
     Nginx,
+    /// nginx with wider buffers for long bodies than it has by itself.
+    NginxWide,
     Haproxy,
     Pinion,
     /// Pinion told not to use io_uring.
@@ -57,7 +59,8 @@ impl Proxy {
     pub(crate) fn start(self, setup: Setup<'_>) -> io::Result<Running> {
         let command = match self {
             Proxy::Direct => return Ok(Running::nothing(setup.origin)),
-            Proxy::Nginx => nginx::command(setup)?,
+            Proxy::Nginx => nginx::command(setup, nginx::Buffers::Usual)?,
+            Proxy::NginxWide => nginx::command(setup, nginx::Buffers::Wide)?,
             Proxy::Haproxy => haproxy::command(setup)?,
             Proxy::Pinion => pinion::command(setup)?,
             Proxy::PinionEpoll => pinion::command_on_epoll(setup)?,
@@ -70,7 +73,9 @@ impl Proxy {
     pub(crate) fn forwarded_fields(self) -> &'static [&'static str] {
         match self {
             Proxy::Direct => &[],
-            Proxy::Nginx | Proxy::Haproxy | Proxy::Pinion | Proxy::PinionEpoll => FORWARDED_FIELDS,
+            Proxy::Nginx | Proxy::NginxWide | Proxy::Haproxy | Proxy::Pinion | Proxy::PinionEpoll => {
+                FORWARDED_FIELDS
+            }
             Proxy::Relay(_) => RELAY_FIELDS,
         }
     }
@@ -85,6 +90,7 @@ impl Proxy {
         match self {
             Proxy::Direct => "no proxy".to_owned(),
             Proxy::Nginx => nginx::version(),
+            Proxy::NginxWide => "nginx-wide is nginx with buffers of 32 KiB".to_owned(),
             Proxy::Haproxy => haproxy::version(),
             Proxy::Pinion => format!("pinion {}", env!("CARGO_PKG_VERSION")),
             Proxy::PinionEpoll => "the same on epoll".to_owned(),
@@ -98,6 +104,7 @@ impl fmt::Display for Proxy {
         match self {
             Proxy::Direct => write!(f, "direct"),
             Proxy::Nginx => write!(f, "nginx"),
+            Proxy::NginxWide => write!(f, "nginx-wide"),
             Proxy::Haproxy => write!(f, "haproxy"),
             Proxy::Pinion => write!(f, "pinion"),
             Proxy::PinionEpoll => write!(f, "pinion-epoll"),
@@ -113,6 +120,7 @@ impl FromStr for Proxy {
         match name {
             "direct" => Ok(Proxy::Direct),
             "nginx" => Ok(Proxy::Nginx),
+            "nginx-wide" => Ok(Proxy::NginxWide),
             "haproxy" => Ok(Proxy::Haproxy),
             "pinion" => Ok(Proxy::Pinion),
             "pinion-epoll" => Ok(Proxy::PinionEpoll),

@@ -1,7 +1,7 @@
 //! nginx as a peer: one worker, a pool of kept origin connections wide enough for every client, no access log.
 //!
-//! Only `Proxy::start` calls it. Buffers of long bodies are widened to what gives nginx its best figure there;
-//! small answers and WebSocket keep the defaults, which cost least for them.
+//! Only `Proxy::start` calls it. Its buffers are its own defaults; `nginx-wide` has buffers that give it its best figure
+//! for long bodies, as an operator who tunes would set them.
 
 use std::fs;
 use std::io;
@@ -9,11 +9,24 @@ use std::io;
 use super::Setup;
 use crate::machine::first_line;
 
+/// Which buffers it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Buffers {
+    Usual,
+    Wide,
+}
+
+const WIDE: &str = "            proxy_buffer_size 16k;
+            proxy_buffers 8 32k;
+            proxy_busy_buffers_size 64k;
+            proxy_max_temp_file_size 0;
+";
+
 /// Writes the configuration and gives the command line.
-pub(crate) fn command(setup: Setup<'_>) -> io::Result<Vec<String>> {
+pub(crate) fn command(setup: Setup<'_>, buffers: Buffers) -> io::Result<Vec<String>> {
     let folder = setup.folder.display();
     let path = setup.folder.join("nginx.conf");
-    fs::write(&path, configuration(setup))?;
+    fs::write(&path, configuration(setup, buffers))?;
     let path = path.display().to_string();
     Ok(vec!["nginx".to_owned(), "-p".to_owned(), format!("{folder}/"), "-c".to_owned(), path])
 }
@@ -23,7 +36,7 @@ pub(crate) fn version() -> String {
     first_line("nginx", &["-v"]).replace("nginx version: ", "")
 }
 
-fn configuration(setup: Setup<'_>) -> String {
+fn configuration(setup: Setup<'_>, buffers: Buffers) -> String {
     let Setup { origin, listen, folder, .. } = setup;
     let folder = folder.display();
     format!(
@@ -52,17 +65,9 @@ http {{
     server {{
         listen {listen} backlog=4096;
         proxy_http_version 1.1;
-        location /b/128 {{
-            proxy_pass http://origin;
-            proxy_set_header Connection "";
-{forwarded}        }}
         location / {{
             proxy_pass http://origin;
-            proxy_buffer_size 16k;
-            proxy_buffers 8 32k;
-            proxy_busy_buffers_size 64k;
-            proxy_max_temp_file_size 0;
-            proxy_set_header Connection "";
+{wide}            proxy_set_header Connection "";
 {forwarded}        }}
         location /ws {{
             proxy_pass http://origin;
@@ -74,7 +79,8 @@ http {{
     }}
 }}
 "#,
-        forwarded = FORWARDED
+        forwarded = FORWARDED,
+        wide = if buffers == Buffers::Wide { WIDE } else { "" },
     )
 }
 
