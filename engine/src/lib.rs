@@ -17,10 +17,6 @@ mod ids;
 pub mod io;
 mod local;
 mod metrics;
-#[cfg_attr(
-    not(any(test, feature = "internals")),
-    expect(dead_code, unused_imports, reason = "wired in by the tables and exchanges of routes")
-)]
 mod router;
 mod server;
 mod session;

@@ -47,7 +47,9 @@ pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Re
                 return refuse::fail(conn, &fault.fault, &request.id);
             };
             tracing::debug!(cause = %fault.fault, "trying another backend");
-            request.turn_to(conn, view, other);
+            if request.turn_to(conn, view, other).is_err() {
+                return refuse::fail(conn, &fault.fault, &request.id);
+            }
             fresh = false;
         }
         conn.local.counters().retries.add(1);

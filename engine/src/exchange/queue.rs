@@ -17,7 +17,11 @@ use crate::upstream::gate::{Permit, Ticket};
 /// # Errors
 /// When the turn does not come in time, or the client has left or says that it sends no more: nobody is there to wait for. A
 /// client that closes only its sending side cannot be told from one that has gone, and a queue has no places for those.
-pub(crate) async fn wait(conn: &ClientConn, ticket: Ticket, timeout_ms: u64) -> Result<Permit, Refusal> {
+pub(crate) async fn wait(
+    conn: &ClientConn,
+    ticket: Ticket,
+    timeout_ms: u64,
+) -> Result<Permit, Refusal<'static>> {
     conn.alarm.set(Some(now_ms().saturating_add(timeout_ms)));
     let mut ticket = pin!(ticket);
     poll_fn(|ctx| {

@@ -9,6 +9,7 @@ use super::{Next, finish};
 use crate::conn::client::ClientConn;
 use crate::error::Fault;
 use crate::io::{freeze, take_buf};
+use crate::router::RewriteError;
 
 /// Who finds no room or no backend now may in a second: places come free, and circuits close again.
 const RETRY_SOON: &[(&str, &str)] = &[("Retry-After", "1")];
@@ -32,11 +33,22 @@ fn refuse_request(conn: &mut ClientConn, error: RequestError) {
 }
 
 /// Answers a request that is not forwarded.
-pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal) -> Next {
+pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal<'_>) -> Next {
     match refusal {
         Refusal::Request(error) => {
             refuse_request(conn, error);
             Next::Close
+        }
+        Refusal::Respond(respond) => {
+            let fields = [("Content-Type", respond.content_type.as_str())];
+            send(conn, respond.status, &fields, &respond.body, false)
+        }
+        Refusal::Redirect(status, location) => send(conn, status, &[("Location", &location)], b"", false),
+        Refusal::Rewrite(RewriteError::DotSegments) => {
+            refuse_with(conn, "the rewritten path has dot segments", Status::BAD_REQUEST, &[])
+        }
+        Refusal::Rewrite(RewriteError::TooLong) => {
+            refuse_with(conn, "the rewritten target is too long", Status::URI_TOO_LONG, &[])
         }
         Refusal::NoRoute => refuse_with(conn, "no route serves the host", Status::NOT_FOUND, &[]),
         Refusal::QueueFull => {
@@ -80,7 +92,7 @@ pub(crate) fn fail(conn: &mut ClientConn, fault: &Fault, request_id: &[u8]) -> N
     }
 }
 
-/// Writes a problem answer. The connection goes on where the framing allows: the request was read whole.
+/// Writes a problem answer.
 fn answer(conn: &mut ClientConn, status: Status, id: &[u8], fields: &[(&str, &str)], close: bool) -> Next {
     let id = std::str::from_utf8(id).unwrap_or_default();
     let mut body = String::with_capacity(160);
@@ -94,9 +106,14 @@ fn answer(conn: &mut ClientConn, status: Status, id: &[u8], fields: &[(&str, &st
     );
     let mut all = vec![("Content-Type", "application/problem+json"), ("X-Request-Id", id)];
     all.extend_from_slice(fields);
+    send(conn, status, &all, body.as_bytes(), close)
+}
+
+/// Writes an answer of our own. The connection goes on where the framing allows: the request was read whole.
+fn send(conn: &mut ClientConn, status: Status, fields: &[(&str, &str)], body: &[u8], close: bool) -> Next {
     let close = close || conn.local.draining.get() || !conn.machine.is_request_read();
     let mut out = take_buf();
-    conn.machine.write_answer(&mut out, status, &all, body.as_bytes(), close);
+    conn.machine.write_answer(&mut out, status, fields, body, close);
     conn.local.counters().client_bytes_out.add(out.len() as u64);
     conn.stream.send(freeze(out));
     finish::count(conn.local.counters(), status);

@@ -5,15 +5,16 @@ use std::rc::Rc;
 use protocol::h1::client::Client;
 use protocol::rules::cookie;
 use protocol::ws::handshake::{self, HandshakeError, Key};
-use protocol::{Forward, Framing, RequestError, RequestHead, Upgrade};
+use protocol::{Forward, Framing, RequestError, RequestHead, Status, Upgrade};
 use smallvec::SmallVec;
 
 use super::queue;
 use crate::conn::client::ClientConn;
 use crate::ids::UUID_LEN;
-use crate::io::{Lease, freeze, take_buf};
+use crate::io::{Lease, freeze, return_buf, take_buf};
 use crate::local::{LocalUpstream, View};
-use crate::table::route::{Forwarding, Route};
+use crate::router::{RewriteError, RuleMatch};
+use crate::table::route::{Action, Forwarding, Respond, Route};
 use crate::upstream::Backend;
 use crate::upstream::gate::{Entry, Gate, Permit, Ticket};
 
@@ -23,6 +24,8 @@ pub(crate) const REPLAY_BYTES_MAX: u64 = 64 * 1024;
 /// A request on its way, as far as it must outlive its head.
 pub(crate) struct Request<'v> {
     pub(crate) route: &'v Route,
+    /// The rule that takes it; none: the route itself.
+    rule: Option<RuleMatch>,
     /// Where its rule, or the route, sends it.
     pub(crate) forwarding: &'v Forwarding,
     pub(crate) upstream: Rc<LocalUpstream>,
@@ -59,7 +62,13 @@ enum Turn {
 }
 
 /// Why a request is not forwarded.
-pub(crate) enum Refusal {
+pub(crate) enum Refusal<'v> {
+    /// Its rule answers it.
+    Respond(&'v Respond),
+    /// Its rule sends it elsewhere.
+    Redirect(Status, String),
+    /// Its rule would make a target of it that must not be.
+    Rewrite(RewriteError),
     Request(RequestError),
     Handshake(HandshakeError),
     /// No route serves the host.
@@ -79,7 +88,7 @@ pub(crate) fn prepare<'v>(
     conn: &mut ClientConn,
     view: &'v View,
     input: &Lease,
-) -> Result<Request<'v>, Refusal> {
+) -> Result<Request<'v>, Refusal<'v>> {
     let mut head = conn.local.request_head.borrow_mut();
     conn.is_last_request = !head.keep_alive;
     let route: &Route = view.table.router.find(head.host(input)).ok_or(Refusal::NoRoute)?;
@@ -90,10 +99,18 @@ pub(crate) fn prepare<'v>(
         Upgrade::WebSocket => Some(handshake::check_request(input, &head).map_err(Refusal::Handshake)?),
         Upgrade::None | Upgrade::Other => None,
     };
-    let forwarding = &route.usual;
+    let (rule, forwarding) = match matched(conn, route, &head, input) {
+        None => (None, &route.usual),
+        Some(found) => match &route.actions[found.rule] {
+            Action::Forward(forwarding) => (Some(found), forwarding),
+            Action::Redirect(status) => return Err(redirect(conn, route, found, *status, &head, input)),
+            Action::Respond(respond) => return Err(Refusal::Respond(respond)),
+        },
+    };
     let upstream = conn.local.upstream(&forwarding.upstream);
     let mut request = Request {
         route,
+        rule,
         forwarding,
         encoded: Lease::from_static(b""),
         machine: Client::new(),
@@ -124,8 +141,33 @@ pub(crate) fn prepare<'v>(
         }
     }
     request.backend = request.choose(&[]).ok_or(Refusal::NoBackend)?;
-    write_head(conn, view, &mut request, input, &mut head);
+    write_head(conn, view, &mut request, input, &mut head)?;
     Ok(request)
+}
+
+/// The rule that takes the request.
+fn matched(conn: &ClientConn, route: &Route, head: &RequestHead, input: &[u8]) -> Option<RuleMatch> {
+    if route.actions.is_empty() {
+        return None;
+    }
+    let mut cache = conn.local.rule_cache.borrow_mut();
+    route.rules.find(&mut cache, head.method_span.of(input), head.path(input))
+}
+
+fn redirect<'v>(
+    conn: &ClientConn,
+    route: &Route,
+    found: RuleMatch,
+    status: Status,
+    head: &RequestHead,
+    input: &[u8],
+) -> Refusal<'v> {
+    let mut location = Vec::new();
+    let mut cache = conn.local.rule_cache.borrow_mut();
+    match route.rules.rewrite(&mut cache, found, head.path(input), head.query(input), &mut location) {
+        Ok(_) => Refusal::Redirect(status, String::from_utf8_lossy(&location).into_owned()),
+        Err(error) => Refusal::Rewrite(error),
+    }
 }
 
 /// The backend that the client's cookie names.
@@ -139,14 +181,13 @@ impl Request<'_> {
     ///
     /// # Errors
     /// When its turn does not come.
-    pub(crate) async fn wait(&mut self, conn: &ClientConn, view: &View) -> Result<(), Refusal> {
+    pub(crate) async fn wait(&mut self, conn: &ClientConn, view: &View) -> Result<(), Refusal<'static>> {
         let Turn::Awaited(ticket) = std::mem::replace(&mut self.turn, Turn::Free) else { return Ok(()) };
         // Boxed: only who waits needs the room.
         let permit = Box::pin(queue::wait(conn, ticket, self.route.model.queue_timeout_ms)).await?;
         self.turn = Turn::Taken { _permit: permit };
         let backend = self.choose(&[]).ok_or(Refusal::NoBackend)?;
-        self.turn_to(conn, view, backend);
-        Ok(())
+        self.turn_to(conn, view, backend)
     }
 
     /// A backend that was not tried yet; the client's own, if it has one.
@@ -167,15 +208,23 @@ impl Request<'_> {
     }
 
     /// Makes the request fit another backend.
-    pub(crate) fn turn_to(&mut self, conn: &ClientConn, view: &View, backend: usize) {
+    ///
+    /// # Errors
+    /// When its target would not do; not after it has been made once.
+    pub(crate) fn turn_to(
+        &mut self,
+        conn: &ClientConn,
+        view: &View,
+        backend: usize,
+    ) -> Result<(), Refusal<'static>> {
         self.backend = backend;
-        let Some(original) = self.original.clone() else { return };
+        let Some(original) = self.original.clone() else { return Ok(()) };
         let mut head = conn.local.request_head.borrow_mut();
         // It was parsed before under the same limits, so it parses again.
         let parsed = head.parse(&original, &view.table.limits);
         debug_assert!(matches!(parsed, Ok(Some(_))), "a head that was accepted once");
         self.machine = Client::new();
-        write_head(conn, view, self, &original, &mut head);
+        write_head(conn, view, self, &original, &mut head)
     }
 }
 
@@ -199,13 +248,26 @@ fn write_head(
     request: &mut Request<'_>,
     input: &[u8],
     head: &mut RequestHead,
-) {
+) -> Result<(), Refusal<'static>> {
     let forwarding = request.forwarding;
     let backend = &forwarding.upstream.backends[request.backend];
     forwarding.set.withhold_from(input, &mut head.fields);
     let origin = forwarding.change_origin.then(|| format!("http://{}", backend.authority));
+    let mut rewritten = take_buf();
+    if let Some(found) = request.rule {
+        let mut cache = conn.local.rule_cache.borrow_mut();
+        let (path, query) = (head.path(input), head.query(input));
+        let outcome = request.route.rules.rewrite(&mut cache, found, path, query, &mut rewritten);
+        outcome.map_err(Refusal::Rewrite)?;
+    }
     let mut target = take_buf();
-    let has_target = write_target(&mut target, backend, input, head);
+    let has_target = match rewritten.is_empty() {
+        true => write_target(&mut target, backend, head.path(input), head.query(input), false),
+        false => {
+            let (path, query) = split_query(&rewritten);
+            write_target(&mut target, backend, path, query, true)
+        }
+    };
     let forward = Forward {
         client_ip: &conn.peer.text,
         request_id: std::str::from_utf8(&request.id).unwrap_or_default(),
@@ -220,7 +282,16 @@ fn write_head(
     let mut out = take_buf();
     request.machine.write_request(&mut out, input, head, &forward);
     request.encoded = freeze(out);
-    crate::io::return_buf(target);
+    return_buf(target);
+    return_buf(rewritten);
+    Ok(())
+}
+
+fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match target.iter().position(|byte| *byte == b'?') {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
 }
 
 /// `Host`, where it is not the client's own.
@@ -238,10 +309,15 @@ fn host<'a>(
 }
 
 /// The target under a backend's prefix; false where the client's own goes through as it is.
-fn write_target(target: &mut Vec<u8>, backend: &Backend, input: &[u8], head: &RequestHead) -> bool {
-    let path = head.path(input);
+fn write_target(
+    target: &mut Vec<u8>,
+    backend: &Backend,
+    path: &[u8],
+    query: Option<&[u8]>,
+    is_rewritten: bool,
+) -> bool {
     let bare = backend.path_prefix.is_empty() && backend.root_path == "/";
-    if bare || !path.starts_with(b"/") {
+    if (bare && !is_rewritten) || !path.starts_with(b"/") {
         return false;
     }
     if path == b"/" {
@@ -250,7 +326,7 @@ fn write_target(target: &mut Vec<u8>, backend: &Backend, input: &[u8], head: &Re
         target.extend_from_slice(backend.path_prefix.as_bytes());
         target.extend_from_slice(path);
     }
-    if let Some(query) = head.query(input) {
+    if let Some(query) = query {
         target.push(b'?');
         target.extend_from_slice(query);
     }

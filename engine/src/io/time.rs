@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::driver;
 use super::ring::ring::with_core;
@@ -15,6 +16,19 @@ use super::ring::timer::NEVER;
 #[inline]
 pub fn now_ms() -> u64 {
     with_core(|core| core.now_ms()).unwrap_or(0)
+}
+
+/// Milliseconds since the process first asked, as of the beginning of the turn: the clock that all threads share. In a
+/// simulated world, its own.
+#[inline]
+pub fn process_ms() -> u64 {
+    with_core(|core| core.process_ms()).unwrap_or_else(since_process_start_ms)
+}
+
+/// Milliseconds since the process first asked, now.
+pub(super) fn since_process_start_ms() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_millis() as u64
 }
 
 /// Milliseconds since 1970, as of this moment.

@@ -18,6 +18,7 @@ use crate::core::shared::{CoreShared, Shared};
 use crate::ids::Ids;
 use crate::io::Task;
 use crate::metrics::counters::Counters;
+use crate::router::RuleCache;
 use crate::table::compile::Table;
 use crate::upstream::Upstream;
 use backends::Backends;
@@ -51,6 +52,8 @@ pub(crate) struct Local {
     pub(crate) clients: Clients,
     pub(crate) loans: Loans,
     pub(crate) backends: Backends,
+    /// What look-ups of rules have found out and keep.
+    pub(crate) rule_cache: RefCell<RuleCache>,
     pub(crate) draining: Cell<bool>,
     /// While the core drains: until when a connection without a request is kept for one that is on its way.
     pub(crate) idle_until_ms: Cell<u64>,
@@ -78,6 +81,7 @@ impl Local {
             clients: Clients::default(),
             loans: Loans::default(),
             backends: Backends::default(),
+            rule_cache: RefCell::new(RuleCache::new()),
             draining: Cell::new(false),
             idle_until_ms: Cell::new(u64::MAX),
             stopping: Cell::new(false),

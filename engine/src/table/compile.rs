@@ -11,8 +11,8 @@ use config_core::publish::PublishError;
 use config_core::{RouteId, Snapshot};
 use protocol::{Limits, PercentPolicy};
 
-use super::hosts::Router;
 use super::route::Route;
+use crate::router::Router;
 use crate::upstream::Upstream;
 
 /// What a core needs to serve requests. Immutable; shared by all cores.

@@ -1,6 +1,5 @@
 //! The compiled configuration that cores serve from: a [`compile::Table`] made of a snapshot, published by one swap.
 
 pub(crate) mod compile;
-mod hosts;
 pub(crate) mod publish;
 pub(crate) mod route;

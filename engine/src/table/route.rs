@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use config_core::model::{self, Model, Timeouts};
 use config_core::publish::PublishError;
-use protocol::SetFields;
+use protocol::{SetFields, Status};
 
+use crate::router::{RuleError, Rules};
 use crate::upstream::Upstream;
 use crate::upstream::gate::{Gate, GateLimits};
 
@@ -14,7 +15,9 @@ pub(crate) struct Route {
     pub(crate) model: Arc<model::Route>,
     /// Where requests go that no rule matches.
     pub(crate) usual: Forwarding,
-    pub(crate) rules: Vec<Action>,
+    pub(crate) rules: Rules,
+    /// What each rule does.
+    pub(crate) actions: Vec<Action>,
     /// The engine's, with what the route has in their place.
     pub(crate) timeouts: Timeouts,
     pub(crate) body_bytes_max: Option<u64>,
@@ -25,15 +28,21 @@ pub(crate) struct Route {
 }
 
 /// What a rule does with a request.
-#[expect(dead_code, reason = "wired in with the rules")]
 pub(crate) enum Action {
     Forward(Forwarding),
-    Redirect { status: protocol::Status, location: String },
-    Respond { status: protocol::Status, body: Box<[u8]>, content_type: String },
+    /// To the location that the rule makes of its target.
+    Redirect(Status),
+    Respond(Respond),
+}
+
+/// A fixed answer.
+pub(crate) struct Respond {
+    pub(crate) status: Status,
+    pub(crate) body: Box<[u8]>,
+    pub(crate) content_type: String,
 }
 
 /// To which backends, and how.
-#[expect(dead_code, reason = "wired in with the rules")]
 pub(crate) struct Forwarding {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) set: SetFields,
@@ -41,7 +50,6 @@ pub(crate) struct Forwarding {
     pub(crate) host: Option<String>,
     /// `Host` and `Origin` become the backend's.
     pub(crate) change_origin: bool,
-    pub(crate) rewrite: Option<String>,
 }
 
 impl Route {
@@ -60,9 +68,9 @@ impl Route {
             Upstream::compile(config, cores, &known)
         };
         let usual = Forwarding::new(upstream(&route.upstream)?, &route.headers, None);
-        let mut rules = Vec::new();
+        let mut actions = Vec::new();
         for rule in &route.rules {
-            rules.push(match &rule.action {
+            actions.push(match &rule.action {
                 model::Action::Forward(forward) => {
                     let target = match &forward.target {
                         Some(target) => upstream(target)?,
@@ -70,14 +78,12 @@ impl Route {
                     };
                     Action::Forward(Forwarding::new(target, &route.headers, Some(forward)))
                 }
-                model::Action::Redirect(redirect) => {
-                    Action::Redirect { status: status(redirect.status), location: redirect.location.clone() }
-                }
-                model::Action::Respond(respond) => Action::Respond {
-                    status: status(respond.status),
+                model::Action::Redirect(redirect) => Action::Redirect(Status(redirect.status)),
+                model::Action::Respond(respond) => Action::Respond(Respond {
+                    status: Status(respond.status),
                     body: respond.body.as_bytes().into(),
                     content_type: respond.content_type.clone(),
-                },
+                }),
             });
         }
         let fields = route.response_headers.iter();
@@ -88,7 +94,8 @@ impl Route {
         Ok(Route {
             gate: limits.map(|limits| known.unwrap_or_else(|| Gate::new(limits))),
             usual,
-            rules,
+            rules: Rules::compile(&route.rules).map_err(|error| refused(route, &error))?,
+            actions,
             timeouts: timeouts(&model.timeouts, &route.timeouts),
             body_bytes_max: route.limits.body_bytes_max.or(model.limits.body_bytes_max),
             message_bytes_max: route.limits.message_bytes_max.or(model.websocket.message_bytes_max),
@@ -106,9 +113,9 @@ impl Route {
 
     /// Every upstream that it sends requests to; one may occur more than once.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        let of_rules = self.rules.iter().filter_map(|action| match action {
+        let of_rules = self.actions.iter().filter_map(|action| match action {
             Action::Forward(forwarding) => Some(&forwarding.upstream),
-            Action::Redirect { .. } | Action::Respond { .. } => None,
+            Action::Redirect(_) | Action::Respond(_) => None,
         });
         std::iter::once(&self.usual.upstream).chain(of_rules)
     }
@@ -128,7 +135,6 @@ impl Forwarding {
             set: SetFields::new(fields.iter().map(|field| (field.name.as_str(), field.value.as_str()))),
             host: hosts.last().map(|field| field.value.clone()),
             change_origin: rule.is_some_and(|rule| rule.change_origin),
-            rewrite: rule.and_then(|rule| rule.rewrite.clone()),
         }
     }
 }
@@ -144,6 +150,7 @@ fn timeouts(engine: &Timeouts, route: &model::TimeoutOverrides) -> Timeouts {
     }
 }
 
-fn status(code: u16) -> protocol::Status {
-    protocol::Status(code)
+/// Validation has refused such rules; embedders may publish models of their own.
+fn refused(route: &model::Route, error: &RuleError) -> PublishError {
+    PublishError { key: format!("route {}, paths[{}]", route.id, error.rule), reason: error.reason.clone() }
 }

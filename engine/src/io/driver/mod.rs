@@ -50,6 +50,14 @@ pub(crate) enum Driver {
 }
 
 impl Driver {
+    /// Whether it stands on a simulated world, with a clock of its own.
+    pub(crate) fn is_simulated(&self) -> bool {
+        #[cfg(feature = "simulation")]
+        return matches!(self, Driver::Simulated(_));
+        #[cfg(not(feature = "simulation"))]
+        false
+    }
+
     /// Opens the driver that is wanted, or the best that the kernel grants.
     ///
     /// # Errors

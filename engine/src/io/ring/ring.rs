@@ -26,6 +26,7 @@ use super::slab::{Key, Slab};
 use super::socket::Socket;
 use super::timer::Wheel;
 use crate::io::driver::{Choice, Driver, Features};
+use crate::io::time::since_process_start_ms;
 
 thread_local! {
     static CORE: Cell<*const Core> = const { Cell::new(std::ptr::null()) };
@@ -123,6 +124,8 @@ pub(crate) struct Core {
     number: u8,
     clock: Instant,
     now_ms: Cell<u64>,
+    /// When this core started, on the clock of the process.
+    started_ms: u64,
 }
 
 impl Core {
@@ -130,6 +133,12 @@ impl Core {
     #[inline]
     pub(crate) fn now_ms(&self) -> u64 {
         self.now_ms.get()
+    }
+
+    /// The same moment on the clock of the process.
+    #[inline]
+    pub(crate) fn process_ms(&self) -> u64 {
+        self.started_ms + self.now_ms.get()
     }
 
     /// What the core stands on, for what is done to a descriptor at once.
@@ -283,6 +292,7 @@ impl Runtime {
         let mailbox = Mailbox::new()?;
         let number =
             executor::register_core(&mailbox).ok_or_else(|| io::Error::other("more than 256 cores"))?;
+        let started_ms = if driver.is_simulated() { 0 } else { since_process_start_ms() };
         let core = Core {
             options,
             sockets: RefCell::new(Slab::new()),
@@ -297,6 +307,7 @@ impl Runtime {
             outboxes: RefCell::new(Vec::new()),
             mailbox,
             number,
+            started_ms,
             clock: Instant::now(),
             now_ms: Cell::new(0),
         };
