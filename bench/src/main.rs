@@ -12,6 +12,7 @@ mod peers;
 mod relay;
 mod report;
 mod reuse;
+mod strategies;
 mod targets;
 mod turns;
 
@@ -88,6 +89,12 @@ enum Task {
         #[arg(long)]
         save: bool,
     },
+    /// Simulate what each strategy makes of ten backends of which one is in trouble.
+    Strategies {
+        /// Save the report.
+        #[arg(long)]
+        save: bool,
+    },
     /// Be one bare relay, until ended. The shoot-out starts these itself.
     Relay {
         /// The runtime to relay on.
@@ -140,6 +147,7 @@ fn main() -> ExitCode {
         Task::Runtimes { turns, only } => compare_runtimes(&turns, &only),
         Task::Reuse { pinion, before, save } => measure_reuse(pinion, before.as_ref(), save),
         Task::Micro { filter, save } => run_micro(filter.as_deref(), save),
+        Task::Strategies { save } => simulate_strategies(save),
         Task::Relay { runtime, listen, origin } => runtime.run(listen, origin),
     };
     match result {
@@ -251,6 +259,15 @@ fn run_micro(filter: Option<&str>, saves: bool) -> io::Result<()> {
     println!("{text}");
     if filter.is_none() || saves {
         save(&machine.date, "micro", &text)?;
+    }
+    Ok(())
+}
+
+fn simulate_strategies(saves: bool) -> io::Result<()> {
+    let (text, date) = strategies::report();
+    println!("{text}");
+    if saves {
+        save(&date, "strategies", &text)?;
     }
     Ok(())
 }
