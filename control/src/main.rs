@@ -10,10 +10,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use config_core::ConfigErrors;
-use control::cli::{Command, CommandLine, FileFlags, Flags, check};
+use control::cli::{Command, CommandLine, ExplainFlags, FileFlags, Flags, check};
 use control::demo;
 use control::screen::print;
 use control::settings::{Environment, Sources};
+use engine::explain::Question;
 
 // The proxy allocates when connections open; this allocator does so without a lock between cores.
 #[global_allocator]
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         None => serve(sources(None, line.flags)),
         Some(Command::Serve(file)) => serve(file_sources(file)),
         Some(Command::Check { file, dump }) => check(&file_sources(file), dump),
+        Some(Command::Explain { file, request }) => explain(&file_sources(file), request),
         Some(Command::Demo(flags)) => run_demo(flags),
         Some(Command::Bench(flags)) => bench::run(&flags),
     }
@@ -52,6 +54,25 @@ fn check(sources: &Sources, dump: bool) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(errors) => refuse(&errors),
+    }
+}
+
+fn explain(sources: &Sources, request: ExplainFlags) -> ExitCode {
+    let settings = match sources.load() {
+        Ok(settings) => settings,
+        Err(errors) => return refuse(&errors),
+    };
+    let ExplainFlags { host, path, method, client } = request;
+    let question = Question { host, target: path, method, client };
+    match engine::explain::explain(settings.config.model(), &question) {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            eprintln!("pinion: {reason}");
+            ExitCode::from(bootstrap::EXIT_CONFIGURATION)
+        }
     }
 }
 

@@ -20,6 +20,13 @@ pub enum Error {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// A thread besides the cores could not be had.
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// What the kernel said.
+        cause: io::Error,
+    },
     /// The configuration names something that this machine does not have.
     Configuration(String),
 }
@@ -29,6 +36,7 @@ impl fmt::Display for Error {
         match self {
             Error::Listen { address, cause } => write!(f, "cannot listen on {address}: {cause}"),
             Error::Core { core, cause } => write!(f, "cannot start core {core}: {cause}"),
+            Error::Thread { name, cause } => write!(f, "cannot start the thread {name}: {cause}"),
             Error::Configuration(text) => f.write_str(text),
         }
     }

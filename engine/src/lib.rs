@@ -6,14 +6,13 @@
 #![deny(unsafe_code)]
 
 mod acceptor;
-#[cfg_attr(not(test), allow(dead_code, reason = "wired in by the exchange when it knows its upstream"))]
 mod balance;
 mod conn;
 mod core;
 mod error;
 mod exchange;
+pub mod explain;
 mod h1;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired in by the exchange when it knows its upstream"))]
 mod health;
 mod ids;
 #[cfg(any(test, feature = "internals"))]

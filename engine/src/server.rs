@@ -8,15 +8,16 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use config_core::Snapshot;
 use config_core::model::{Cores, Model, Runtime};
 use config_core::publish::Publish;
 use config_core::status::{CoreStatus, Count, Status, StatusSource};
+use config_core::{BackendId, RouteId, Snapshot};
 
 use crate::core::listen::{self, Listening, Sockets};
 use crate::core::shared::Shared;
 use crate::core::start;
 use crate::error::Error;
+use crate::health::active::Prober;
 use crate::io::{self as core_io, Bound, Choice, Features, Options};
 use crate::local;
 use crate::table::compile::Table;
@@ -53,6 +54,8 @@ struct Running {
     /// What each core is to accept from, until it does.
     waiting: VecDeque<Vec<Bound>>,
     features: Features,
+    /// Ends with the rest.
+    _prober: Prober,
 }
 
 /// How a drain ended.
@@ -116,6 +119,9 @@ impl ProxyServer {
         let listening = listen::bind(model, processors.len(), inherited, &local::tcp_options(model))?;
         let waiting = listen::spread(&listening, processors.len())?;
         let shared = Shared::new(Tables::new(table), &processors);
+        let prober = Prober::start(options(model))?;
+        let _ = shared.prober.set(prober.remote());
+        shared.tables.load().take_effect(None, shared.prober.get());
         let mut threads = Vec::new();
         let mut granted = None;
         for index in 0..processors.len() {
@@ -131,7 +137,7 @@ impl ProxyServer {
             }
         }
         let features = granted.ok_or_else(|| Error::Configuration("no core to run on".to_owned()))?;
-        self.running = Some(Running { shared, threads, listening, waiting, features });
+        self.running = Some(Running { shared, threads, listening, waiting, features, _prober: prober });
         Ok(())
     }
 
@@ -193,6 +199,18 @@ impl ProxyServer {
     pub fn publisher(&self) -> Option<Arc<dyn Publish>> {
         let running = self.running.as_ref()?;
         Some(Arc::new(Publisher::new(Arc::clone(&running.shared))))
+    }
+
+    /// Takes a backend of a route out by hand, or brings it back: while it is out it gets no exchange, whatever its
+    /// health; those that it has finish. False if the running table has no such route or backend, or if that is how it is.
+    pub fn set_maintenance(&self, route: &RouteId, backend: &BackendId, on: bool) -> bool {
+        let Some(running) = &self.running else { return false };
+        let table = running.shared.tables.load();
+        let Some(route) = table.compiled(route) else { return false };
+        let backends = route.upstreams().flat_map(|upstream| &upstream.backends);
+        let of_id = backends.filter(|known| known.id == backend.as_str());
+        // Not `any`: each of the route's rules may have it.
+        of_id.filter(|known| known.state.health.set_maintenance(on, core_io::process_ms())).count() > 0
     }
 
     /// Where the state of the cores is read; `None` when not running.

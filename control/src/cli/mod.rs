@@ -38,8 +38,34 @@ pub enum Command {
         #[arg(long)]
         dump: bool,
     },
+    /// Say which route, rule and backend a request would get, and why
+    Explain {
+        /// The configuration to ask.
+        #[command(flatten)]
+        file: FileFlags,
+        /// What to ask.
+        #[command(flatten)]
+        request: ExplainFlags,
+    },
     /// Measure an HTTP or WebSocket server: rate, latency, errors
     Bench(Box<bench::BenchFlags>),
+}
+
+/// The request that `explain` is asked about.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainFlags {
+    /// Host, as a client would name it
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub host: String,
+    /// Path, with a query or without one
+    #[arg(long, value_name = "PATH")]
+    pub path: String,
+    /// Method
+    #[arg(long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
+    /// Address of the client, for strategies that look at it
+    #[arg(long, value_name = "IP")]
+    pub client: Option<std::net::IpAddr>,
 }
 
 /// Flags of the commands that read a file.

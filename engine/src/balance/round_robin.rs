@@ -19,18 +19,6 @@ impl RoundRobin {
         RoundRobin { next: Cell::new(seed as usize % count.max(1)), credits: Credits::new(count) }
     }
 
-    pub(crate) fn new(start: u64) -> RoundRobin {
-        RoundRobin { next: Cell::new(start as usize), credits: Credits::new(0) }
-    }
-
-    /// Index of the next of `count` backends, usable or not. `count` must not be 0.
-    pub(crate) fn pick(&self, count: usize) -> usize {
-        debug_assert!(count > 0, "an upstream without backends does not pass validation");
-        let turn = self.next.get();
-        self.next.set(turn.wrapping_add(1));
-        turn % count.max(1)
-    }
-
     /// The next usable backend.
     pub(super) fn next(&self, backends: &impl Backends) -> Option<usize> {
         let count = self.credits.len();
@@ -53,17 +41,5 @@ impl RoundRobin {
     fn turn_to(&self, index: usize) -> usize {
         self.next.set(if index + 1 < self.credits.len() { index + 1 } else { 0 });
         index
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn takes_each_backend_in_turn() {
-        let turns = RoundRobin::new(7);
-        let picks: Vec<usize> = (0..6).map(|_| turns.pick(3)).collect();
-        assert_eq!(picks, [1, 2, 0, 1, 2, 0]);
     }
 }

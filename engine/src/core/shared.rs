@@ -14,6 +14,8 @@ pub(crate) struct Shared {
     connections: AtomicUsize,
     /// Client connections that descriptors suffice for, once the cores have started.
     by_files: OnceLock<usize>,
+    /// Where backends that are found dead are reported; set once, before a core starts.
+    pub(crate) prober: OnceLock<Remote>,
     /// Acceptors that have not ended, over all cores. A draining core ends only when there are none: until then
     /// another one may hand a connection over to it.
     pub(crate) accepting: AtomicUsize,
@@ -48,6 +50,7 @@ impl Shared {
             cores: cores.collect(),
             connections: AtomicUsize::new(0),
             by_files: OnceLock::new(),
+            prober: OnceLock::new(),
             accepting: AtomicUsize::new(0),
         })
     }

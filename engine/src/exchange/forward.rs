@@ -11,10 +11,11 @@ use smallvec::SmallVec;
 use super::replay::Replay;
 use super::request::Request;
 use super::transfer::{Outcome, Transfer};
-use super::{Next, refuse};
+use super::{Next, refuse, verdict};
 use crate::conn::client::ClientConn;
 use crate::error::{Fault, Side};
-use crate::io::now_ms;
+use crate::health::passive::{self, Verdict};
+use crate::io::{now_ms, process_ms};
 use crate::local::{View, loans};
 use crate::upstream::connect;
 use crate::upstream::lease::BackendConn;
@@ -24,6 +25,7 @@ pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Re
     let mut replay = Replay::new(&conn.local, request);
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut fresh = false;
+    request.upstream.budget.on_request(process_ms());
     loop {
         let fault = match attempt(conn, view, request, &mut replay, fresh).await {
             Ok(next) => return next,
@@ -43,11 +45,11 @@ pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Re
             fresh = true;
         } else {
             tried.push(request.backend);
-            let Some(other) = another(request, &tried) else {
+            if !may_try_another(conn, request, &tried) || !request.choose(&conn.local, &tried) {
                 return refuse::fail(conn, &fault.fault, &request.id);
-            };
+            }
             tracing::debug!(cause = %fault.fault, "trying another backend");
-            if request.turn_to(conn, view, other).is_err() {
+            if request.fit(conn, view).is_err() {
                 return refuse::fail(conn, &fault.fault, &request.id);
             }
             fresh = false;
@@ -56,12 +58,14 @@ pub(crate) async fn forward(conn: &mut ClientConn, view: &View, request: &mut Re
     }
 }
 
-/// A backend that was not tried yet, as long as retries are left.
-fn another(request: &Request<'_>, tried: &[usize]) -> Option<usize> {
+/// Whether the route's count and its budget allow for another attempt.
+fn may_try_another(conn: &ClientConn, request: &Request<'_>, tried: &[usize]) -> bool {
     if tried.len() > request.route.model.retries as usize {
-        return None;
+        return false;
     }
-    request.choose(tried)
+    let allowed = request.upstream.budget.try_spend(process_ms());
+    conn.local.counters().retries_over_budget.add(u64::from(!allowed));
+    allowed
 }
 
 /// A failed attempt.
@@ -75,7 +79,7 @@ struct Failed {
 async fn attempt(
     conn: &mut ClientConn,
     view: &View,
-    request: &Request<'_>,
+    request: &mut Request<'_>,
     replay: &mut Replay,
     fresh: bool,
 ) -> Result<Next, Failed> {
@@ -85,14 +89,29 @@ async fn attempt(
     let lease = match pooled {
         Some(lease) => lease,
         // Boxed: a connection that finds its backend's in the pool should not keep room for dialling.
-        None => Box::pin(borrow_or_dial(conn, view, request, fresh)).await?,
+        None => match Box::pin(borrow_or_dial(conn, view, request, fresh)).await {
+            Ok(lease) => lease,
+            Err(failed) => {
+                let trial = request.chosen.as_mut().and_then(|chosen| chosen.trial.take());
+                verdict::tell(&local, request, trial, passive::of_fault(&failed.fault, false));
+                return Err(failed);
+            }
+        },
     };
     local.counters().backend_reuses.add(u64::from(lease.reused));
     let was_pooled = lease.reused;
     let mut transfer = Transfer::begin(conn, view, request, lease, replay);
     let outcome = transfer.run().await;
     let answered = transfer.answered();
+    let status = transfer.status();
     let lease = transfer.into_backend();
+    let trial = request.chosen.as_mut().and_then(|chosen| chosen.trial.take());
+    let shown = match &outcome {
+        Ok(Outcome::Answered) => passive::of_status(status, &request.route.breaker),
+        Ok(Outcome::Upgraded(_)) => Verdict::Success,
+        Err(fault) => passive::of_fault(fault, was_pooled),
+    };
+    verdict::tell(&local, request, trial, shown);
     match outcome {
         Ok(Outcome::Answered) => {
             if lease.machine.reusable() && !lease.spoiled {
@@ -100,7 +119,10 @@ async fn attempt(
             }
             Ok(after_answer(conn))
         }
-        Ok(Outcome::Upgraded(session)) => Ok(Next::Session(session.with_backend(lease, request.route))),
+        Ok(Outcome::Upgraded(session)) => {
+            let hold = request.chosen.take().map(|chosen| chosen.hold);
+            Ok(Next::Session(session.with_backend(lease, hold, request.route)))
+        }
         Err(fault) => Err(Failed { fault, answered, was_pooled }),
     }
 }

@@ -7,6 +7,7 @@
 //!  finish.rs    counters; runs however the exchange ends
 //! ```
 
+pub(crate) mod choose;
 pub(crate) mod finish;
 pub(crate) mod forward;
 pub(crate) mod gather;
@@ -15,6 +16,7 @@ pub(crate) mod refuse;
 mod replay;
 pub(crate) mod request;
 pub(crate) mod transfer;
+mod verdict;
 
 use crate::conn::client::ClientConn;
 use crate::h1::upgrade::Session;

@@ -57,8 +57,10 @@ pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal<'_>) -> Next {
         Refusal::TurnTimedOut => {
             refuse_with(conn, "its turn did not come in time", Status::SERVICE_UNAVAILABLE, RETRY_SOON)
         }
-        Refusal::NoBackend => {
-            refuse_with(conn, "no backend is usable", Status::SERVICE_UNAVAILABLE, RETRY_SOON)
+        Refusal::NoBackend { retry_after_s } => {
+            let after = retry_after_s.to_string();
+            let fields = [("Retry-After", after.as_str())];
+            refuse_with(conn, "no backend is usable", Status::SERVICE_UNAVAILABLE, &fields)
         }
         Refusal::ClientGone => {
             conn.local.counters().unanswered.add(1);

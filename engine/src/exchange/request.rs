@@ -2,17 +2,20 @@
 
 use std::rc::Rc;
 
+use config_core::model::HashKey;
 use protocol::h1::client::Client;
 use protocol::rules::cookie;
 use protocol::ws::handshake::{self, HandshakeError, Key};
 use protocol::{Forward, Framing, RequestError, RequestHead, Status, Upgrade};
 use smallvec::SmallVec;
 
+use super::choose::{self, Chosen};
 use super::queue;
+use crate::balance::hash_of;
 use crate::conn::client::ClientConn;
 use crate::ids::UUID_LEN;
 use crate::io::{Lease, freeze, return_buf, take_buf};
-use crate::local::{LocalUpstream, View};
+use crate::local::{Local, LocalUpstream, View};
 use crate::router::{RewriteError, RuleMatch};
 use crate::table::route::{Action, Forwarding, Respond, Route};
 use crate::upstream::Backend;
@@ -46,7 +49,11 @@ pub(crate) struct Request<'v> {
     /// Its place among the exchanges of a route that limits them; kept until the exchange ends.
     turn: Turn,
     /// The backend that the client's cookie names.
-    stuck_to: Option<usize>,
+    pub(super) stuck_to: Option<u16>,
+    /// What tells the client apart, for a strategy that wants to know.
+    pub(super) client_hash: u64,
+    /// Its place on the backend.
+    pub(super) chosen: Option<Chosen>,
     /// The client's own head, where another backend needs another forwarded one.
     original: Option<Lease>,
 }
@@ -58,7 +65,7 @@ enum Turn {
     Taken {
         _permit: Permit,
     },
-    Awaited(Ticket),
+    Awaited(Box<Ticket>),
 }
 
 /// Why a request is not forwarded.
@@ -79,8 +86,10 @@ pub(crate) enum Refusal<'v> {
     TurnTimedOut,
     /// The client left while it waited for its turn.
     ClientGone,
-    /// No backend is usable now.
-    NoBackend,
+    /// No backend is usable now; when it may be worth to ask again.
+    NoBackend {
+        retry_after_s: u64,
+    },
 }
 
 /// Checks the request in the scratch against its route and writes its forwarded head.
@@ -116,6 +125,8 @@ pub(crate) fn prepare<'v>(
         machine: Client::new(),
         backend: 0,
         stuck_to: stuck_to(route, &upstream, &head, input),
+        client_hash: client_hash(conn, &upstream, &head, input),
+        chosen: None,
         upstream,
         turn: Turn::Free,
         id: request_id(conn, view, &head, input),
@@ -136,11 +147,13 @@ pub(crate) fn prepare<'v>(
         Some(Entry::Ticket(ticket)) => {
             // Meanwhile the scratch is for others; the backend is chosen when its turn has come.
             request.original = Some(input.clone());
-            request.turn = Turn::Awaited(ticket);
+            request.turn = Turn::Awaited(Box::new(ticket));
             return Ok(request);
         }
     }
-    request.backend = request.choose(&[]).ok_or(Refusal::NoBackend)?;
+    if !request.choose(&conn.local, &[]) {
+        return Err(request.no_backend());
+    }
     write_head(conn, view, &mut request, input, &mut head)?;
     Ok(request)
 }
@@ -170,10 +183,24 @@ fn redirect<'v>(
     }
 }
 
+/// What tells the client apart, if the strategy wants to know.
+fn client_hash(conn: &ClientConn, upstream: &LocalUpstream, head: &RequestHead, input: &[u8]) -> u64 {
+    if !upstream.balancer.needs_hash() {
+        return 0;
+    }
+    let own = match &upstream.shared.model.hash_key {
+        HashKey::ClientIp => None,
+        HashKey::Header(name) => head.fields.value_by_text(name.as_bytes(), input),
+        HashKey::Cookie(name) => cookie::find(name.as_bytes(), input, &head.fields),
+    };
+    hash_of(own.unwrap_or(conn.peer.text.as_bytes()))
+}
+
 /// The backend that the client's cookie names.
-fn stuck_to(route: &Route, upstream: &LocalUpstream, head: &RequestHead, input: &[u8]) -> Option<usize> {
+fn stuck_to(route: &Route, upstream: &LocalUpstream, head: &RequestHead, input: &[u8]) -> Option<u16> {
     let told = cookie::find(route.model.sticky.as_ref()?.as_bytes(), input, &head.fields)?;
-    upstream.shared.backends.iter().position(|backend| backend.token.as_bytes() == told)
+    let own = upstream.shared.backends.iter().position(|backend| backend.token.as_bytes() == told)?;
+    u16::try_from(own).ok()
 }
 
 impl Request<'_> {
@@ -184,40 +211,42 @@ impl Request<'_> {
     pub(crate) async fn wait(&mut self, conn: &ClientConn, view: &View) -> Result<(), Refusal<'static>> {
         let Turn::Awaited(ticket) = std::mem::replace(&mut self.turn, Turn::Free) else { return Ok(()) };
         // Boxed: only who waits needs the room.
-        let permit = Box::pin(queue::wait(conn, ticket, self.route.model.queue_timeout_ms)).await?;
+        let permit = Box::pin(queue::wait(conn, *ticket, self.route.model.queue_timeout_ms)).await?;
         self.turn = Turn::Taken { _permit: permit };
-        let backend = self.choose(&[]).ok_or(Refusal::NoBackend)?;
-        self.turn_to(conn, view, backend)
+        if !self.choose(&conn.local, &[]) {
+            return Err(self.no_backend());
+        }
+        self.fit(conn, view)
     }
 
-    /// A backend that was not tried yet; the client's own, if it has one.
-    pub(crate) fn choose(&self, tried: &[usize]) -> Option<usize> {
-        let is_left = |index: &usize| !tried.contains(index);
-        if let Some(own) = self.stuck_to.filter(is_left) {
-            return Some(own);
-        }
-        let count = self.upstream.backends.len();
-        let start = self.upstream.turn.pick(count);
-        (0..count).map(|step| (start + step) % count).find(is_left)
+    /// Takes a place on a backend that was not tried yet, in place of the one it had; false if there is none.
+    pub(crate) fn choose(&mut self, local: &Local, tried: &[usize]) -> bool {
+        let Some((backend, chosen)) = choose::choose(self, local, tried) else { return false };
+        self.backend = backend;
+        self.chosen = Some(chosen);
+        true
+    }
+
+    fn no_backend(&self) -> Refusal<'static> {
+        Refusal::NoBackend { retry_after_s: choose::retry_after_s(&self.upstream) }
     }
 
     /// The cookie that the client is to be given, to come back to this backend.
     pub(crate) fn cookie(&self) -> Option<(&str, &str)> {
-        let name = self.route.model.sticky.as_ref().filter(|_| self.stuck_to != Some(self.backend))?;
+        let name = self
+            .route
+            .model
+            .sticky
+            .as_ref()
+            .filter(|_| self.stuck_to.map(usize::from) != Some(self.backend))?;
         Some((name, &self.forwarding.upstream.backends[self.backend].token))
     }
 
-    /// Makes the request fit another backend.
+    /// Makes the request fit the backend that has been chosen.
     ///
     /// # Errors
     /// When its target would not do; not after it has been made once.
-    pub(crate) fn turn_to(
-        &mut self,
-        conn: &ClientConn,
-        view: &View,
-        backend: usize,
-    ) -> Result<(), Refusal<'static>> {
-        self.backend = backend;
+    pub(crate) fn fit(&mut self, conn: &ClientConn, view: &View) -> Result<(), Refusal<'static>> {
         let Some(original) = self.original.clone() else { return Ok(()) };
         let mut head = conn.local.request_head.borrow_mut();
         // It was parsed before under the same limits, so it parses again.

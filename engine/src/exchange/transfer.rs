@@ -30,7 +30,7 @@ use crate::conn::client::ClientConn;
 use crate::conn::intake::Intake;
 use crate::error::{Cause, Fault};
 use crate::h1::upgrade::Session;
-use crate::io::{SMALL_BYTES, Task, now_ms, return_buf, take_buf};
+use crate::io::{SMALL_BYTES, Task, now_ms, now_us, process_ms, return_buf, take_buf};
 use crate::local::View;
 use crate::upstream::lease::BackendConn;
 
@@ -86,6 +86,10 @@ pub(crate) struct Transfer<'a> {
     taken: (u64, u64),
     backend_taken_before: u64,
     full_receives: u8,
+    /// Of the final answer, once it has come.
+    status: u16,
+    /// When the attempt began, where the strategy wants to know how long the first byte takes.
+    began_us: Option<u64>,
 }
 
 impl<'a> Transfer<'a> {
@@ -111,6 +115,8 @@ impl<'a> Transfer<'a> {
             progress_ms: now,
             intake: Intake::default(),
             full_receives: 0,
+            status: 0,
+            began_us: request.upstream.balancer.needs_latency().then(now_us),
             conn,
             view,
             request,
@@ -130,6 +136,11 @@ impl<'a> Transfer<'a> {
     /// The client has had a part of the final answer.
     pub(crate) fn answered(&self) -> bool {
         self.answer_side != AnswerSide::Awaited
+    }
+
+    /// Status of the final answer, if there was one.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
     }
 
     /// Ends the attempt; the connection is good for another only if its machine says so.
@@ -343,6 +354,12 @@ impl<'a> Transfer<'a> {
                     ResponseEvent::Head => {
                         self.continue_at = None;
                         self.answer_side = AnswerSide::Body;
+                        self.status = head.status.code();
+                        if let Some(began_us) = self.began_us {
+                            let took_us = now_us().saturating_sub(began_us);
+                            let balancer = &self.request.upstream.balancer;
+                            balancer.on_first_byte(self.request.backend, took_us, process_ms());
+                        }
                         finish::count(local.counters(), head.status);
                         let set = response_set(self.request, input, &mut head);
                         conn.machine.write_response(gather.buf(), input, &head, &set, local.draining.get());

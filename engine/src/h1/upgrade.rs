@@ -1,5 +1,6 @@
 //! What an upgraded connection takes with it out of HTTP: RFC 6455 begins after the 101.
 
+use crate::exchange::choose::Hold;
 use crate::io::Lease;
 use crate::table::route::Route;
 use crate::upstream::lease::BackendConn;
@@ -11,6 +12,8 @@ pub(crate) struct Session {
     /// Frames that the backend sent right behind its 101.
     pub(crate) early: Option<Lease>,
     pub(crate) backend_conn: Option<BackendConn>,
+    /// Its place on the backend.
+    pub(crate) hold: Option<Hold>,
     /// Longest message; longer ones end the session.
     pub(crate) message_bytes_max: Option<u64>,
     /// Longest time without a frame.
@@ -19,13 +22,19 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(deflate: bool, early: Option<Lease>) -> Session {
-        Session { deflate, early, backend_conn: None, message_bytes_max: None, idle_ms: 0 }
+        Session { deflate, early, backend_conn: None, hold: None, message_bytes_max: None, idle_ms: 0 }
     }
 
     /// Adds the connection that the backend accepted the session on, and the limits of its route: a session does not hold
     /// on to a table.
-    pub(crate) fn with_backend(mut self, conn: BackendConn, route: &Route) -> Box<Session> {
+    pub(crate) fn with_backend(
+        mut self,
+        conn: BackendConn,
+        hold: Option<Hold>,
+        route: &Route,
+    ) -> Box<Session> {
         self.backend_conn = Some(conn);
+        self.hold = hold;
         self.message_bytes_max = route.message_bytes_max;
         self.idle_ms = route.timeouts.websocket_idle_ms;
         Box::new(self)

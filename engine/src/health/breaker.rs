@@ -136,8 +136,8 @@ mod tests {
         assert!(!feed(&LocalWindow::default(), 1_000, 20_000, 1, |at| at % 5 > 2), "40 % is less");
         assert!(!feed(&LocalWindow::default(), 9, 20_000, 1, |_| true), "nine say nothing");
         assert!(
-            !feed(&LocalWindow::default(), 100, 20_000, 1_100, |_| true),
-            "nor do ten in more than a window"
+            !feed(&LocalWindow::default(), 100, 20_000, 1_300, |_| true),
+            "nor do ten in much more than a window"
         );
         let off = CircuitBreaker { failure_ratio_percent: None, ..breaker() };
         assert!(!(0..100).any(|at| LocalWindow::default().note(true, at, 0, &off)));

@@ -4,6 +4,7 @@
 //! window of failures that each core keeps; `passive.rs` says what counts as a failure. Time comes in as an argument, of
 //! the process-wide clock.
 
+pub(crate) mod active;
 pub(crate) mod breaker;
 pub(crate) mod passive;
 pub(crate) mod state;

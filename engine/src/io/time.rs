@@ -18,6 +18,11 @@ pub fn now_ms() -> u64 {
     with_core(|core| core.now_ms()).unwrap_or(0)
 }
 
+/// Microseconds since this core started, as of this moment. 0 on a thread that is not a core.
+pub fn now_us() -> u64 {
+    with_core(|core| core.elapsed().as_micros() as u64).unwrap_or(0)
+}
+
 /// Milliseconds since the process first asked, as of the beginning of the turn: the clock that all threads share. In a
 /// simulated world, its own.
 #[inline]

@@ -10,8 +10,11 @@ use std::sync::atomic::Ordering;
 
 use config_core::model;
 
-use crate::balance::round_robin::RoundRobin;
+use crate::balance::Balancer;
+use crate::health::breaker::LocalWindow;
+use crate::io::process_ms;
 use crate::upstream::Upstream;
+use crate::upstream::budget::RetryBudget;
 use crate::upstream::pool::Pool;
 use crate::upstream::state::BackendState;
 
@@ -20,15 +23,25 @@ pub(crate) struct LocalUpstream {
     pub(crate) shared: Arc<Upstream>,
     /// In the order of the upstream's.
     pub(crate) backends: Vec<Rc<LocalBackend>>,
-    pub(crate) turn: RoundRobin,
+    pub(crate) balancer: Balancer,
+    pub(crate) budget: RetryBudget,
 }
 
 /// This core's side of a backend: its idle connections.
 pub(crate) struct LocalBackend {
     pub(crate) state: Arc<BackendState>,
     pub(crate) pool: Pool,
+    /// What this core has seen of it lately.
+    pub(crate) window: LocalWindow,
     /// Connections that this core has asked others for and not heard of yet.
     pub(crate) asked_for: Cell<usize>,
+}
+
+/// Which core this is, and of how many.
+#[derive(Clone, Copy)]
+pub(crate) struct Which {
+    pub(crate) index: usize,
+    pub(crate) count: usize,
 }
 
 /// By serial.
@@ -44,7 +57,7 @@ impl Backends {
     pub(crate) fn upstream(
         &self,
         shared: &Arc<Upstream>,
-        core: usize,
+        core: Which,
         seed: impl FnOnce() -> u64,
     ) -> Rc<LocalUpstream> {
         if let Some(known) = self.upstreams.borrow().get(&shared.serial) {
@@ -54,16 +67,17 @@ impl Backends {
     }
 
     #[cold]
-    fn make(&self, shared: &Arc<Upstream>, core: usize, seed: u64) -> Rc<LocalUpstream> {
+    fn make(&self, shared: &Arc<Upstream>, core: Which, seed: u64) -> Rc<LocalUpstream> {
         let mut backends = self.backends.borrow_mut();
         let own = shared.backends.iter().map(|backend| {
             let state = &backend.state;
-            let new = || Rc::new(LocalBackend::new(Arc::clone(state), core));
+            let new = || Rc::new(LocalBackend::new(Arc::clone(state), core.index));
             Rc::clone(backends.entry(state.serial).or_insert_with(new))
         });
         let upstream = Rc::new(LocalUpstream {
             backends: own.collect(),
-            turn: RoundRobin::new(seed),
+            balancer: Balancer::new(Arc::clone(&shared.plan), seed),
+            budget: RetryBudget::new(core.count, process_ms()),
             shared: Arc::clone(shared),
         });
         self.upstreams.borrow_mut().insert(shared.serial, Rc::clone(&upstream));
@@ -104,7 +118,8 @@ impl Backends {
 
 impl LocalBackend {
     fn new(state: Arc<BackendState>, core: usize) -> LocalBackend {
-        LocalBackend { pool: Pool::new(Arc::clone(&state), core), state, asked_for: Cell::new(0) }
+        let pool = Pool::new(Arc::clone(&state), core);
+        LocalBackend { pool, state, window: LocalWindow::default(), asked_for: Cell::new(0) }
     }
 }
 

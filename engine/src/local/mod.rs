@@ -21,7 +21,7 @@ use crate::metrics::counters::Counters;
 use crate::router::RuleCache;
 use crate::table::compile::Table;
 use crate::upstream::Upstream;
-use backends::Backends;
+use backends::{Backends, Which};
 pub(crate) use backends::{LocalBackend, LocalUpstream};
 use clients::Clients;
 use loans::Loans;
@@ -112,7 +112,8 @@ impl Local {
     /// This core's side of an upstream.
     #[inline]
     pub(crate) fn upstream(&self, shared: &Arc<Upstream>) -> Rc<LocalUpstream> {
-        self.backends.upstream(shared, self.index, || self.ids.random())
+        let core = Which { index: self.index, count: self.shared.cores.len() };
+        self.backends.upstream(shared, core, || self.ids.random())
     }
 
     /// A new table was published: serve from it from the next request on.

@@ -69,6 +69,10 @@ counters! {
     backend_failures = "pinion_backend_failures_total",
     /// Attempts repeated on another connection or backend.
     retries = "pinion_retries_total",
+    /// Retries that were not made because the route's budget was spent.
+    retries_over_budget = "pinion_retries_over_budget_total",
+    /// Circuits that opened: backends that were found dead by their exchanges.
+    circuits_opened = "pinion_circuits_opened_total",
     /// WebSocket sessions opened.
     sessions = "pinion_sessions_total",
     /// WebSocket sessions that have ended.

@@ -12,6 +12,7 @@ use config_core::{RouteId, Snapshot};
 use protocol::{Limits, PercentPolicy};
 
 use super::route::Route;
+use crate::io::Remote;
 use crate::router::Router;
 use crate::upstream::Upstream;
 
@@ -48,22 +49,33 @@ impl Table {
         self.snapshot.model()
     }
 
-    fn compiled(&self, id: &RouteId) -> Option<&Arc<Route>> {
+    /// The compiled route of this id.
+    pub(crate) fn compiled(&self, id: &RouteId) -> Option<&Arc<Route>> {
         self.router.by_vhost(&self.model().routes.get(id)?.vhost)
     }
 
     fn has_same_ground(&self, other: &Model) -> bool {
         let own = self.model();
-        own.timeouts == other.timeouts && own.limits == other.limits && own.websocket == other.websocket
+        own.timeouts == other.timeouts
+            && own.limits == other.limits
+            && own.websocket == other.websocket
+            && own.health == other.health
+            && own.circuit_breaker == other.circuit_breaker
     }
 
-    /// The table has become the running one: gates that it shares with the one before get its limits.
-    pub(crate) fn take_effect(&self, before: &Table) {
-        for change in self.model().routes.changes_since(&before.model().routes) {
-            let Some(route) = change.after.and_then(|route| self.router.by_vhost(&route.vhost)) else {
-                continue;
-            };
+    /// The table has become the running one, in place of `before`: gates get their limits, probes begin.
+    pub(crate) fn take_effect(&self, before: Option<&Table>, prober: Option<&Remote>) {
+        let same_ground = before.filter(|before| before.has_same_ground(self.model()));
+        let changed: Vec<Arc<config_core::model::Route>> = match same_ground {
+            Some(before) => {
+                let changes = self.model().routes.changes_since(&before.model().routes);
+                changes.into_iter().filter_map(|change| change.after).collect()
+            }
+            None => self.model().routes.iter().cloned().collect(),
+        };
+        for route in changed.iter().filter_map(|route| self.router.by_vhost(&route.vhost)) {
             route.set_gate_limits();
+            route.begin_probing(prober);
         }
     }
 

@@ -56,7 +56,7 @@ impl Publish for Publisher {
         };
         let before = self.shared.tables.current.swap(*table);
         let now = self.shared.tables.load();
-        now.take_effect(&before);
+        now.take_effect(Some(&before), self.shared.prober.get());
         before.retire_for(&now);
         self.shared.broadcast(|| crate::local::with(|local| local.adopt_table()));
     }

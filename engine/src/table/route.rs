@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use config_core::model::{self, Model, Timeouts};
+use config_core::model::{self, ActiveCheck, CircuitBreaker, Model, Timeouts};
 use config_core::publish::PublishError;
 use protocol::{SetFields, Status};
 
+use crate::health::active::{self, Probing};
+use crate::io::{Remote, process_ms};
 use crate::router::{RuleError, Rules};
 use crate::upstream::Upstream;
 use crate::upstream::gate::{Gate, GateLimits};
@@ -23,6 +25,9 @@ pub(crate) struct Route {
     pub(crate) body_bytes_max: Option<u64>,
     pub(crate) message_bytes_max: Option<u64>,
     pub(crate) response_set: SetFields,
+    pub(crate) breaker: CircuitBreaker,
+    /// How its backends are probed.
+    pub(crate) check: Option<ActiveCheck>,
     /// Where the route limits its exchanges in flight.
     pub(crate) gate: Option<Arc<Gate>>,
 }
@@ -92,6 +97,8 @@ impl Route {
             .map(|active_max| GateLimits { active_max, queue_max: route.req_queue_length });
         let known = before.and_then(|before| before.gate.clone());
         Ok(Route {
+            breaker: model.circuit_breaker.clone(),
+            check: route.health.clone().unwrap_or_else(|| model.health.clone()),
             gate: limits.map(|limits| known.unwrap_or_else(|| Gate::new(limits))),
             usual,
             rules: Rules::compile(&route.rules).map_err(|error| refused(route, &error))?,
@@ -102,6 +109,25 @@ impl Route {
             response_set: SetFields::new(fields.map(|field| (field.name.as_str(), field.value.as_str()))),
             model: Arc::clone(route),
         })
+    }
+
+    /// Tells how its backends are probed, and has it begin.
+    pub(crate) fn begin_probing(&self, prober: Option<&Remote>) {
+        for upstream in self.upstreams() {
+            for backend in &upstream.backends {
+                backend.state.probing.store(Arc::new(Probing {
+                    check: self.check.clone(),
+                    breaker: Some(self.breaker.clone()),
+                    authority: backend.authority.clone(),
+                    name: backend.id.clone(),
+                }));
+                if self.check.is_none() {
+                    backend.state.health.forget_probes(process_ms());
+                } else if let Some(prober) = prober {
+                    active::watch(prober, &backend.state);
+                }
+            }
+        }
     }
 
     /// The limits that the route has now, where it shares its gate with the route before.

@@ -2,7 +2,6 @@
 //! the machine that speaks on each.
 
 pub(crate) mod board;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired in by the exchange when it knows its route"))]
 pub(crate) mod budget;
 pub(crate) mod connect;
 pub(crate) mod gate;
@@ -17,6 +16,7 @@ use config_core::crc64;
 use config_core::model::{self, Location};
 use config_core::publish::PublishError;
 
+use crate::balance::Plan;
 use state::BackendState;
 
 /// A group of backends, compiled. Shared by every table that has it unchanged.
@@ -26,6 +26,8 @@ pub(crate) struct Upstream {
     pub(crate) model: Arc<model::Upstream>,
     /// In the order of the configuration; never empty.
     pub(crate) backends: Vec<Backend>,
+    /// What its strategy needs.
+    pub(crate) plan: Arc<Plan>,
     /// Backends differ in their path prefix, so a retry may have to write another head.
     pub(crate) mixed_prefixes: bool,
     /// It is in no table any more.
@@ -44,6 +46,9 @@ pub(crate) struct Backend {
     pub(crate) root_path: String,
     /// What a sticky cookie calls it: says nothing of where it is, and stays the same over restarts and nodes.
     pub(crate) token: String,
+    /// See `model::Backend`.
+    pub(crate) max_connections: Option<u32>,
+    pub(crate) slow_start_ms: u64,
     pub(crate) state: Arc<BackendState>,
 }
 
@@ -75,6 +80,8 @@ impl Upstream {
                 path_prefix: backend.path_prefix.clone(),
                 root_path: backend.root_path.clone(),
                 token: format!("{:016x}", crc64(backend.id.as_str().as_bytes())),
+                max_connections: backend.max_connections,
+                slow_start_ms: backend.slow_start_ms,
                 state,
             });
         }
@@ -83,6 +90,7 @@ impl Upstream {
             .any(|pair| pair[0].path_prefix != pair[1].path_prefix || pair[0].root_path != pair[1].root_path);
         Ok(Arc::new(Upstream {
             serial: state::next_serial(),
+            plan: Arc::new(Plan::of(config)),
             model: Arc::clone(config),
             backends,
             mixed_prefixes,

@@ -35,6 +35,11 @@ impl Pool {
         Pool { idle: RefCell::default(), state, core }
     }
 
+    /// The core that keeps it.
+    pub(crate) fn core(&self) -> usize {
+        self.core
+    }
+
     /// The newest idle connection that is still good: one with input waiting has been closed or has said something
     /// that nobody asked for.
     pub(crate) fn take(&self) -> Option<BackendConn> {

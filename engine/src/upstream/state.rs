@@ -2,12 +2,18 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use config_core::model::Location;
 use config_core::publish::PublishError;
 
 use super::board::Board;
+use crate::balance::in_flight::InFlight;
+use crate::health::active::Probing;
+use crate::health::state::HealthState;
+use crate::io::process_ms;
 
 /// Numbers tell backends and upstreams apart that cores keep something for; never used twice in a process.
 pub(super) fn next_serial() -> u64 {
@@ -21,6 +27,13 @@ pub(crate) struct BackendState {
     pub(crate) place: Place,
     /// Idle connections of each core.
     pub(crate) board: Board,
+    pub(crate) health: Arc<HealthState>,
+    /// Exchanges and sessions on it, of each core.
+    pub(crate) in_flight: InFlight,
+    /// How it is probed.
+    pub(crate) probing: ArcSwap<Probing>,
+    /// A task of the prober attends to it.
+    pub(crate) watched: AtomicBool,
     /// It is in no table any more: cores close what they have of it.
     pub(crate) retired: AtomicBool,
 }
@@ -38,6 +51,10 @@ impl BackendState {
             serial: next_serial(),
             place,
             board: Board::new(cores),
+            health: Arc::new(HealthState::new(process_ms())),
+            in_flight: InFlight::new(cores),
+            probing: ArcSwap::from_pointee(Probing::default()),
+            watched: AtomicBool::new(false),
             retired: AtomicBool::new(false),
         }
     }

@@ -72,6 +72,18 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// For a loop with little to do: the same driver, few buffers.
+    pub fn for_few(self) -> Options {
+        Options {
+            small: GroupPlan { count: 16, window: 4, ..self.small },
+            large: GroupPlan { count: 1, window: 1, ..self.large },
+            busy_poll: Duration::ZERO,
+            ..self
+        }
+    }
+}
+
 #[cfg(feature = "simulation")]
 impl Options {
     /// A core on a simulated world, with so many small buffers and so many large ones.
