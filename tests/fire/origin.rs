@@ -31,6 +31,9 @@ const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// Send buffer of each connection. On loopback the kernel would give each 4 MB: hundreds of answers that nobody reads
 /// then take all the memory that the machine has for TCP and all this process's time, and what is measured is that.
 const SEND_BYTES: u32 = 128 * 1024;
+/// Pause behind each 64 KiB of a large answer: hundreds of them at once, all that the processor can give, would be measured
+/// as the proxy's latency. Those who ask for them read far more slowly.
+const LARGE_PAUSE: Duration = Duration::from_millis(20);
 const BACKLOG: u32 = 1_024;
 
 /// Runs the origin until its parent is gone.
@@ -169,6 +172,7 @@ async fn answer(name: &str, stream: &mut BufReader<TcpStream>, request: &Request
                 let count = left.min(zeros.len() as u64);
                 send(stream, &zeros[..count as usize]).await?;
                 left -= count;
+                sleep(LARGE_PAUSE).await;
             }
             Some(())
         }
