@@ -1,23 +1,27 @@
 //! `ProxyConfig`: a validated configuration in the hands of whoever starts a proxy, with a builder for
 //! embedders. The command line uses it too, through `Draft`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::error::ConfigErrors;
-use crate::model::Model;
+use crate::error::{ConfigError, ConfigErrors};
+use crate::ids::RouteId;
+use crate::model::{Model, Route};
 use crate::origin::Origin;
 use crate::raw::{Draft, Node, Table, Value, to_json};
 use crate::snapshot::Snapshot;
-use crate::validate;
+use crate::validate::{self, Findings, ROUTES_MAX};
 
-/// A validated configuration.
+/// A validated configuration. Cloning it shares the routes.
 #[derive(Clone, Debug)]
 pub struct ProxyConfig {
-    /// What was written: updates are laid over it.
-    draft: Draft,
+    /// What was written, without the routes: updates are laid over it.
+    settings: Draft,
+    /// The routes as they were written, which is where their places are.
+    written_routes: Arc<Table>,
+    /// Routes that were put since then, and have no such place.
+    put_routes: BTreeSet<RouteId>,
     model: Model,
-    origins: BTreeMap<String, Origin>,
 }
 
 /// One line of the effective configuration.
@@ -44,25 +48,104 @@ impl ProxyConfig {
         draft.validate()
     }
 
-    pub(crate) fn from_draft(draft: Draft) -> Result<Self, ConfigErrors> {
-        let found = validate::validate(draft.root());
-        let errors = match &found {
-            Ok(_) => draft.all_errors(Vec::new()),
-            Err(errors) => draft.all_errors(errors.clone()),
-        };
-        match found {
-            Ok(valid) if errors.is_empty() => Ok(Self { draft, model: valid.model, origins: valid.origins }),
+    pub(crate) fn from_draft(mut draft: Draft) -> Result<Self, ConfigErrors> {
+        let mut findings = Findings::default();
+        let written_routes = draft.take("route");
+        let settings = validate::settings(draft.root(), &mut findings);
+        let routes = validate::routes(&written_routes, &mut findings);
+        let errors = draft.all_errors(findings.errors);
+        match routes {
+            Some((routes, _)) if errors.is_empty() => Ok(Self {
+                settings: draft,
+                written_routes: Arc::new(written_routes),
+                put_routes: BTreeSet::new(),
+                model: Model { routes, ..settings },
+            }),
             _ => Err(ConfigErrors::new(errors)),
         }
     }
 
     /// Lays a JSON document over this configuration. Either all of it takes effect, or nothing and every
-    /// mistake is returned. Lists (listeners, routes) are replaced as a whole.
+    /// mistake is returned. Lists (listeners, routes) are replaced as a whole; a document without `route` leaves every
+    /// route as it is, those that were put included.
     pub fn update(&mut self, json: &str) -> Result<(), ConfigErrors> {
-        let mut draft = self.draft.clone();
-        draft.add_json(json);
-        *self = draft.validate()?;
+        let mut layer = Draft::new();
+        layer.add_json(json);
+        let replaces_routes = layer.root().entry("route").is_some();
+        let mut draft = self.settings.clone();
+        draft.lay(layer);
+        if replaces_routes {
+            *self = draft.validate()?;
+            return Ok(());
+        }
+        let mut findings = Findings::default();
+        let settings = validate::settings(draft.root(), &mut findings);
+        let errors = draft.all_errors(findings.errors);
+        if !errors.is_empty() {
+            return Err(ConfigErrors::new(errors));
+        }
+        self.settings = draft;
+        self.model = Model { routes: self.model.routes.clone(), ..settings };
         Ok(())
+    }
+
+    /// Reads one route from JSON, in the spelling that a list of them has. Its health settings do not depend on
+    /// `[health]`, nor anything else of it on any configuration, so that it may be put into each.
+    pub fn route_from_json(json: &str) -> Result<Route, ConfigErrors> {
+        let mut draft = Draft::new();
+        draft.add_json(json);
+        let mut findings = Findings::default();
+        let route = validate::route(draft.root(), &mut findings);
+        let syntax = draft.all_errors(Vec::new());
+        match route {
+            Some(route) if syntax.is_empty() => Ok(route),
+            _ if syntax.is_empty() => Err(ConfigErrors::new(findings.errors)),
+            _ => Err(ConfigErrors::new(syntax)),
+        }
+    }
+
+    /// Puts a route in the place of the one with the same id, which is returned, or adds it. No other route is touched
+    /// or looked at, so that the cost does not grow with their number. `route` comes from [`Self::route_from_json`] or from
+    /// another model.
+    ///
+    /// # Errors
+    /// When another route has its virtual host, or when there would be too many. Nothing changes then.
+    pub fn put_route(&mut self, route: impl Into<Arc<Route>>) -> Result<Option<Arc<Route>>, ConfigErrors> {
+        let route = route.into();
+        let before = self.model.routes.get(&route.id).cloned();
+        if before.is_none() && self.model.routes.len() >= ROUTES_MAX {
+            let problem = format!("there are {ROUTES_MAX} routes, and more are not allowed");
+            return Err(refusal("route", problem, "remove one first"));
+        }
+        let id = route.id.clone();
+        match self.model.routes.with(Arc::clone(&route)) {
+            Ok(routes) => self.model.routes = routes,
+            Err(conflict) => {
+                let problem = format!(
+                    "{:?} is served by route {:?} already",
+                    route.vhost.to_string(),
+                    conflict.with.as_str()
+                );
+                return Err(refusal("route.vhost", problem, "one route per host, with rules for its paths"));
+            }
+        }
+        self.put_routes.insert(id);
+        Ok(before)
+    }
+
+    /// Removes the route of this id and returns it, if there is one. No other route is touched.
+    ///
+    /// # Errors
+    /// When it is the last one: a configuration has at least one route.
+    pub fn remove_route(&mut self, id: &RouteId) -> Result<Option<Arc<Route>>, ConfigErrors> {
+        let Some(route) = self.model.routes.get(id).cloned() else { return Ok(None) };
+        if self.model.routes.len() == 1 {
+            let problem = format!("{:?} is the only route", id.as_str());
+            return Err(refusal("route", problem, "a configuration has at least one; put another first"));
+        }
+        self.model.routes = self.model.routes.without(id);
+        self.put_routes.remove(id);
+        Ok(Some(route))
     }
 
     /// The whole effective configuration as JSON, defaults included. Reading it back gives an equal model.
@@ -81,16 +164,51 @@ impl ProxyConfig {
         Arc::new(Snapshot::new(self.model.clone(), epoch))
     }
 
-    /// Every setting with its value and where that was written, in the order of the keys.
+    /// Every setting with its value and where that was written: first those that are not of routes, in the order of the
+    /// keys, then the routes in the order in which they are written (those that were put later, last). A value that was
+    /// derived and not written (a backend's id) counts as default.
     pub fn effective(&self) -> Vec<EffectiveValue> {
-        let settings = self.model.settings().into_iter();
-        settings.map(|(key, value)| EffectiveValue { origin: self.origin(&key), key, value }).collect()
+        let written = self.look_again();
+        let mut effective = Vec::new();
+        for (key, value) in self.model.settings() {
+            let origin = written.findings.origins.get(&key).cloned().unwrap_or(Origin::Default);
+            effective.push(EffectiveValue { key, value, origin });
+        }
+        let indexes: BTreeMap<&RouteId, usize> = written.order.iter().zip(0..).collect();
+        let place = |route: &&Arc<Route>| match indexes.get(&route.id) {
+            Some(index) if !self.put_routes.contains(&route.id) => (*index, None),
+            _ => (usize::MAX, Some(route.id.clone())),
+        };
+        let mut routes: Vec<&Arc<Route>> = self.model.routes.iter().collect();
+        routes.sort_by_cached_key(place);
+        for route in routes {
+            let index = place(&route).0;
+            let (here, there) = (format!("route[{}]", route.id), format!("route[{index}]"));
+            for (key, value) in route.settings() {
+                let written_key = key.strip_prefix(&here).map(|rest| format!("{there}{rest}"));
+                let known = written_key.and_then(|key| written.findings.origins.get(&key)).cloned();
+                let otherwise = if index == usize::MAX { Origin::Program } else { Origin::Default };
+                effective.push(EffectiveValue { key, value, origin: known.unwrap_or(otherwise) });
+            }
+        }
+        effective
     }
 
-    /// Where the value of a key was written. A value inside a list of tables that was derived and not written
-    /// (a backend's id) has no place of its own and counts as default.
-    fn origin(&self, key: &str) -> Origin {
-        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    /// What can run and is hardly meant so, in what was written: rules that never decide, settings without effect. Each is
+    /// found by reading everything again, which is for people who ask, and not for every start.
+    pub fn warnings(&self) -> Vec<ConfigError> {
+        let mut warnings = self.look_again().findings.warnings;
+        warnings.sort();
+        warnings
+    }
+
+    /// Reads what was written once more, with all places and warnings.
+    fn look_again(&self) -> Written {
+        let mut findings = Findings::thorough();
+        validate::settings(self.settings.root(), &mut findings);
+        let routes = validate::routes(&self.written_routes, &mut findings);
+        debug_assert!(findings.errors.is_empty(), "it was right before");
+        Written { order: routes.map(|(_, order)| order).unwrap_or_default(), findings }
     }
 
     /// Whether any listener speaks TLS. None does in this version.
@@ -102,6 +220,18 @@ impl ProxyConfig {
     pub fn is_authentication_enabled(&self) -> bool {
         self.model.feature_flags().contains(crate::flags::FeatureFlags::AUTH)
     }
+}
+
+/// What a second reading finds.
+struct Written {
+    findings: Findings,
+    /// Ids of the written routes, in their order.
+    order: Vec<RouteId>,
+}
+
+fn refusal(key: &str, problem: String, allowed: &str) -> ConfigErrors {
+    let (key, allowed) = (key.to_owned(), allowed.to_owned());
+    ConfigError { place: Origin::Program, key, problem, allowed }.into()
 }
 
 /// Builds a [`ProxyConfig`]. Nothing is checked before [`Self::build`], which then reports every mistake.
@@ -273,8 +403,72 @@ mod tests {
         };
         assert_eq!(place("server.max_connections"), ("3".to_owned(), "a.toml:2:21".to_owned()));
         assert_eq!(place("logging.level"), ("\"debug\"".to_owned(), "flag --log-level".to_owned()));
-        assert_eq!(place("route[0].backends[0].url").1, "environment PROXY_TARGET_URL");
+        assert_eq!(place("route[default].backends[0].url").1, "environment PROXY_TARGET_URL");
         assert_eq!(place("server.backlog"), ("4096".to_owned(), "default".to_owned()));
         assert_eq!(place("server.listen"), ("[\"0.0.0.0:8080\"]".to_owned(), "default".to_owned()));
+    }
+
+    const A: &str = r#"{"id": "a", "vHost": "a.example", "backends": [{"url": "http://a:1"}]}"#;
+    const B: &str = r#"{"vHost": "b.example", "backends": [{"url": "http://b:1"}], "headers": {"X-B": "1"}}"#;
+
+    fn put(config: &mut ProxyConfig, json: &str) -> Result<Option<Arc<Route>>, ConfigErrors> {
+        config.put_route(ProxyConfig::route_from_json(json)?)
+    }
+
+    #[test]
+    fn one_route_is_put_and_removed_without_the_others() {
+        let mut config = ProxyConfig::builder().target("http://any:1").build().expect("valid");
+        let start = config.model().clone();
+        assert_eq!(put(&mut config, A).expect("no conflict"), None);
+        assert_eq!(put(&mut config, B).expect("no conflict"), None);
+        let before = put(&mut config, &A.replace("a:1", "c:1")).expect("its own host").expect("it was there");
+        assert_eq!(before.upstream.backends[0].url, "http://a:1");
+        let taken = put(&mut config, &A.replace("\"a\"", "\"other\"")).expect_err("a.example is taken");
+        assert!(taken.to_string().contains("route \"a\" already"), "{taken}");
+        assert_eq!(config.model().routes.len(), 3);
+
+        let again = ProxyConfig::from_json(&config.to_json()).expect("its own output");
+        assert_eq!(again.model(), config.model());
+        let place = |config: &ProxyConfig, key: &str| {
+            config.effective().into_iter().find(|value| value.key == key).map(|value| value.origin)
+        };
+        assert_eq!(place(&config, "route[a].strategy"), Some(Origin::Program));
+        assert_eq!(place(&config, "route[default].strategy"), Some(Origin::Default));
+
+        config.update(r#"{"server": {"maxConnections": 5}}"#).expect("valid");
+        assert_eq!(config.model().routes.len(), 3, "an update of something else leaves the routes");
+        assert_eq!(config.model().server.max_connections, 5);
+
+        let gone = config.remove_route(&RouteId::new("a")).expect("not the last").expect("it was there");
+        assert_eq!(gone.upstream.backends[0].url, "http://c:1");
+        assert_eq!(config.remove_route(&RouteId::new("a")).expect("nothing to do"), None);
+        config.remove_route(&RouteId::new("b.example")).expect("not the last").expect("it was there");
+        assert_eq!(config.model().routes, start.routes);
+        config.remove_route(&RouteId::new("default")).expect_err("the last one");
+
+        put(&mut config, A).expect("no conflict");
+        config.update(&format!(r#"{{"route": [{B}]}}"#)).expect("valid");
+        assert_eq!(config.model().routes.len(), 1, "a list of routes replaces all");
+        assert_eq!(place(&config, "route[b.example].headers.X-B"), Some(Origin::Program));
+        config.update(r#"{"route": []}"#).expect_err("no routes");
+    }
+
+    #[test]
+    fn a_route_alone_is_refused_with_every_mistake() {
+        let rows = [
+            ("{", "not JSON"),
+            ("[]", "not a JSON object"),
+            ("{}", "route.vhost: missing"),
+            (r#"{"vHost": "a"}"#, "route.backends: no backends"),
+            (r#"{"vHost": "a", "backends": [{"url": "http://a"}], "retry": 1}"#, "nearest known key is"),
+            (
+                r#"{"vHost": "a", "backends": [{"url": "x"}], "paths": [{"match": "x"}]}"#,
+                "route.paths[0].match",
+            ),
+        ];
+        for (json, part) in rows {
+            let errors = ProxyConfig::route_from_json(json).expect_err(json).to_string();
+            assert!(errors.contains(part), "{json}: {errors}");
+        }
     }
 }

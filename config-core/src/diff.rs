@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Model;
+use crate::model::{Model, Route};
 
-/// One setting that differs. A missing side means that there is no such backend there.
+/// One setting that differs. A missing side means that there is no such thing there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Key path, such as `route[0].backends[1].url`.
+    /// Key path; routes are named by id: `route[api].backends[1].url`.
     pub key: String,
     /// Value before, in its TOML spelling.
     pub before: Option<String>,
@@ -54,18 +54,57 @@ pub fn keep_until_restart(running: &Model, next: &mut Model) {
     next.logging = running.logging;
 }
 
-/// The settings that differ, in the order of their keys.
+/// The settings that differ, in the order of their keys. A route that is new or gone is one change, with what it serves
+/// as its value; of one that is there before and after, each setting is. What both models share is not looked at, so that
+/// the cost is that of what changed, whatever the number of routes.
 pub fn diff(before: &Model, after: &Model) -> Vec<Change> {
+    let mut changes = Vec::new();
+    add_settings(before.settings(), after.settings(), &mut changes);
+    for change in after.routes.changes_since(&before.routes) {
+        match (change.before, change.after) {
+            (Some(before), Some(after)) => add_settings(before.settings(), after.settings(), &mut changes),
+            (before, after) => {
+                let Some(route) = before.as_ref().or(after.as_ref()) else { continue };
+                changes.push(Change {
+                    key: format!("route[{}]", route.id),
+                    before: before.as_deref().map(summary),
+                    after: after.as_deref().map(summary),
+                });
+            }
+        }
+    }
+    changes.sort_by(|left, right| left.key.cmp(&right.key));
+    changes
+}
+
+fn add_settings(before: Vec<(String, String)>, after: Vec<(String, String)>, changes: &mut Vec<Change>) {
     let mut sides: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
-    for (key, value) in before.settings() {
+    for (key, value) in before {
         sides.entry(key).or_default().0 = Some(value);
     }
-    for (key, value) in after.settings() {
+    for (key, value) in after {
         sides.entry(key).or_default().1 = Some(value);
     }
-    let changed = sides.into_iter().filter(|(_, (before, after))| before != after);
-    changed.map(|(key, (before, after))| Change { key, before, after }).collect()
+    // What is not there and what is off are the same.
+    let none = |side: &Option<String>| side.as_deref().is_none_or(|value| value == "none");
+    let is_changed = |before: &_, after: &_| before != after && !(none(before) && none(after));
+    let changed = sides.into_iter().filter(|(_, (before, after))| is_changed(before, after));
+    changes.extend(changed.map(|(key, (before, after))| Change { key, before, after }));
 }
+
+/// A route in a line: its host, how many rules it has, and its backends as far as they fit.
+fn summary(route: &Route) -> String {
+    let backends = &route.upstream.backends;
+    let mut urls: Vec<&str> =
+        backends.iter().take(BACKENDS_SHOWN_MAX).map(|backend| backend.url.as_str()).collect();
+    if backends.len() > BACKENDS_SHOWN_MAX {
+        urls.push("…");
+    }
+    format!("{}, {} rules, to {}", route.vhost, route.rules.len(), urls.join(" "))
+}
+
+/// A line stays a line.
+const BACKENDS_SHOWN_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -81,13 +120,15 @@ mod tests {
         let changes = diff(one.model(), two.model());
         let keys: Vec<(&str, bool)> = changes.iter().map(|c| (c.key.as_str(), c.needs_restart())).collect();
         let expected = [
-            ("route[0].backends[1].id", false),
-            ("route[0].backends[1].url", false),
+            ("route[default].backends[1].id", false),
+            ("route[default].backends[1].slow_start_ms", false),
+            ("route[default].backends[1].url", false),
+            ("route[default].backends[1].weight", false),
             ("server.listen", true),
         ];
         assert_eq!(keys, expected);
-        assert_eq!(changes[1].before, None);
-        assert_eq!(changes[1].after.as_deref(), Some("\"http://b:2\""));
+        assert_eq!(changes[2].before, None);
+        assert_eq!(changes[2].after.as_deref(), Some("\"http://b:2\""));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(crate) fn derive(text: &str) -> String {
 }
 
 fn is_allowed(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || "-_.:@/#[]".contains(letter)
+    letter.is_ascii_alphanumeric() || "-_.:@/#[]*".contains(letter)
 }
 
 #[cfg(test)]

@@ -36,6 +36,14 @@ pub enum Value {
 }
 
 impl Value {
+    /// A whole number that is not negative.
+    pub(crate) fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Integer(value) => u64::try_from(*value).ok(),
+            _ => None,
+        }
+    }
+
     /// The kind of the value and the value itself, for "found …" in errors.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -209,6 +217,18 @@ impl Draft {
         &self.root
     }
 
+    /// Lays everything that `upper` has over what is there.
+    pub(crate) fn lay(&mut self, upper: Self) {
+        self.root.overlay(upper.root);
+        self.errors.extend(upper.errors);
+        self.broken.extend(upper.broken);
+    }
+
+    /// Takes one key out, as a document of its own.
+    pub(crate) fn take(&mut self, key: &str) -> Table {
+        Table { entries: self.root.entries.remove_entry(key).into_iter().collect() }
+    }
+
     /// The mistakes that are worth reporting: those of the writing and `found` by `validate`. A file that
     /// is not TOML still gets every error that has a place outside the broken lines; what only seems to be
     /// missing is not reported for it.
@@ -354,10 +374,23 @@ impl TomlReader<'_> {
 fn json_table(object: serde_json::Map<String, serde_json::Value>) -> Table {
     let mut table = Table::default();
     for (key, value) in object {
-        table.set(&to_snake_case(&key), json_node(value));
+        let key = to_snake_case(&key);
+        let node = match value {
+            serde_json::Value::Object(names) if NAME_TABLES.contains(&key.as_str()) => {
+                let pairs = names.into_iter().map(|(name, value)| (name, json_node(value)));
+                let mut table = Table::default();
+                pairs.for_each(|(name, node)| table.set(&name, node));
+                Node::table(table, Origin::Program)
+            }
+            value => json_node(value),
+        };
+        table.set(&key, node);
     }
     table
 }
+
+/// Tables whose keys are names that the operator chose, and no keys of ours: they have one spelling.
+const NAME_TABLES: [&str; 2] = ["headers", "response_headers"];
 
 /// `serde_json` itself refuses documents nested deeper than 128.
 fn json_node(value: serde_json::Value) -> Node {
@@ -417,8 +450,15 @@ pub(crate) fn to_json(value: &Value) -> serde_json::Value {
         Value::Text(text) => text.as_str().into(),
         Value::Array(items) => items.iter().map(|node| to_json(&node.value)).collect(),
         Value::Table(table) => {
-            let pairs = table.entries().map(|(key, entry)| (to_camel_case(key), to_json(&entry.node.value)));
-            serde_json::Value::Object(pairs.collect())
+            let pair = |(key, entry): (&str, &Entry)| match &entry.node.value {
+                Value::Table(names) if NAME_TABLES.contains(&key) => {
+                    let names =
+                        names.entries().map(|(name, entry)| (name.to_owned(), to_json(&entry.node.value)));
+                    (to_camel_case(key), serde_json::Value::Object(names.collect()))
+                }
+                value => (to_camel_case(key), to_json(value)),
+            };
+            serde_json::Value::Object(table.entries().map(pair).collect())
         }
     }
 }

@@ -53,7 +53,7 @@ impl Snapshot {
 /// configurations therefore have equal bytes, and different ones cannot run into each other.
 pub(crate) fn canonical_bytes(route: &Route) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
-    write_table(&route.document(), &mut bytes);
+    write_table(&route.canonical_document(), &mut bytes);
     bytes
 }
 

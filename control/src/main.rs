@@ -9,8 +9,8 @@ mod bootstrap;
 use std::process::ExitCode;
 
 use clap::Parser;
-use config_core::ConfigErrors;
-use control::cli::{Command, CommandLine, ExplainFlags, FileFlags, Flags, check};
+use config_core::{ConfigErrors, ProxyConfig};
+use control::cli::{Command, CommandLine, ExplainFlags, FileFlags, Flags, check, connect};
 use control::demo;
 use control::screen::print;
 use control::settings::{Environment, Sources};
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match line.command {
         None => serve(sources(None, line.flags)),
         Some(Command::Serve(file)) => serve(file_sources(file)),
-        Some(Command::Check { file, dump }) => check(&file_sources(file), dump),
+        Some(Command::Check { file, dump, connect }) => check(&file_sources(file), dump, connect),
         Some(Command::Explain { file, request }) => explain(&file_sources(file), request),
         Some(Command::Demo(flags)) => run_demo(flags),
         Some(Command::Bench(flags)) => bench::run(&flags),
@@ -47,11 +47,11 @@ fn serve(sources: Sources) -> ExitCode {
     }
 }
 
-fn check(sources: &Sources, dump: bool) -> ExitCode {
+fn check(sources: &Sources, dump: bool, tries_backends: bool) -> ExitCode {
     match sources.load() {
         Ok(settings) => {
             print(&check::report(&settings.config, &settings.warnings, dump));
-            ExitCode::SUCCESS
+            if tries_backends { try_backends(&settings.config) } else { ExitCode::SUCCESS }
         }
         Err(errors) => refuse(&errors),
     }
@@ -74,6 +74,21 @@ fn explain(sources: &Sources, request: ExplainFlags) -> ExitCode {
             ExitCode::from(bootstrap::EXIT_CONFIGURATION)
         }
     }
+}
+
+fn try_backends(config: &ProxyConfig) -> ExitCode {
+    let found = match connect::try_backends(config) {
+        Ok(found) => found,
+        Err(error) => return bootstrap::fail(&format!("backends cannot be tried: {error}")),
+    };
+    if found.unreachable.is_empty() {
+        print(&format!("every backend accepts connections: {} tried\n", found.tried));
+        return ExitCode::SUCCESS;
+    }
+    for line in &found.unreachable {
+        eprintln!("unreachable: {line}");
+    }
+    bootstrap::fail(&format!("{} of {} backends accept no connection", found.refused, found.tried))
 }
 
 fn run_demo(flags: Flags) -> ExitCode {

@@ -288,12 +288,12 @@ mod tests {
         );
         assert_eq!(place(&settings, "server.backlog"), format!("1 # {}:3:11", file.0.display()));
         assert_eq!(place(&settings, "server.idle_timeout_ms"), "60000 # default");
-        assert!(place(&settings, "route[0].backends[0].url").starts_with("\"http://file:1\""));
+        assert!(place(&settings, "route[default].backends[0].url").starts_with("\"http://file:1\""));
 
         sources.flags.target = vec!["http://flag:1".to_owned()];
         sources.environment = Environment::from_pairs([("PROXY_TARGET_URL", "http://environment:1")]);
         let settings = sources.load().expect("valid");
-        assert_eq!(place(&settings, "route[0].backends[0].url"), "\"http://flag:1\" # flag --target");
+        assert_eq!(place(&settings, "route[default].backends[0].url"), "\"http://flag:1\" # flag --target");
         assert_eq!(
             settings.config.model().routes.iter().next().expect("one route").upstream.backends.len(),
             1,

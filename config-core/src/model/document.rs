@@ -3,21 +3,29 @@
 //! Used by `ProxyConfig::to_json`, `pinion check --dump`, `diff` and the registry hash, so that none of them
 //! can forget a setting that the others show.
 
-use super::{Backend, Location, Model, Route};
+use super::{ActiveCheck, Model, Probe};
 use crate::origin::Origin;
 use crate::raw::{Node, Table, Value};
 
 impl Model {
-    /// Every setting with its value, flat: `("server.max_connections", "10000")`, in the order of the keys.
-    /// Values are in their TOML spelling; a setting that is off and has no spelling for it is `none`.
+    /// Every setting but those of routes with its value, flat: `("server.max_connections", "10000")`, in the order of the
+    /// keys. Values are in their TOML spelling; a setting that is off and has no spelling for it is `none`.
     pub fn settings(&self) -> Vec<(String, String)> {
         let mut settings = Vec::new();
-        flatten("", &self.document(), &mut settings);
+        flatten("", &self.settings_document(), &mut settings);
         settings
     }
 
     /// The document of this model.
     pub(crate) fn document(&self) -> Table {
+        let mut root = self.settings_document();
+        let routes = self.routes.iter().map(|route| Value::Table(route.document()));
+        put_list(&mut root, "route", routes.collect());
+        root
+    }
+
+    /// The document of this model without its routes.
+    fn settings_document(&self) -> Table {
         let mut root = Table::default();
         put_table(&mut root, "server", self.server_table());
         put_table(&mut root, "limits", self.limits_table());
@@ -26,12 +34,30 @@ impl Model {
         put_table(&mut root, "shutdown", self.shutdown_table());
         put_table(&mut root, "logging", self.logging_table());
         put_table(&mut root, "websocket", self.websocket_table());
+        put_table(&mut root, "health", ActiveCheck::document(self.health.as_ref()));
+        put_table(&mut root, "circuit_breaker", self.circuit_breaker_table());
+        let servers = self.dns.servers.iter().map(|server| Value::Text(server.to_string()));
+        let mut dns = Table::default();
+        put_list(&mut dns, "servers", servers.collect());
+        put_table(&mut root, "dns", dns);
         let mut admin = Table::default();
         put_text(&mut admin, "listen", "off");
         put_table(&mut root, "admin", admin);
-        let routes = self.routes.iter().map(|route| Value::Table(route.document()));
-        put_list(&mut root, "route", routes.collect());
         root
+    }
+
+    fn circuit_breaker_table(&self) -> Table {
+        let breaker = &self.circuit_breaker;
+        let mut table = Table::default();
+        put_number(&mut table, "failure_threshold", breaker.failure_threshold);
+        put_optional(&mut table, "failure_ratio_percent", breaker.failure_ratio_percent);
+        put_number(&mut table, "window_ms", breaker.window_ms);
+        put_number(&mut table, "window_requests_min", breaker.window_requests_min);
+        put_number(&mut table, "reset_timeout_ms", breaker.reset_timeout_ms);
+        put_number(&mut table, "reset_timeout_ms_max", breaker.reset_timeout_ms_max);
+        let statuses = breaker.failure_statuses.iter().map(|status| Value::Integer((*status).into()));
+        put_list(&mut table, "failure_statuses", statuses.collect());
+        table
     }
 
     fn server_table(&self) -> Table {
@@ -115,34 +141,29 @@ impl Model {
     }
 }
 
-impl Route {
-    /// The document of one route: what the registry hash covers.
-    pub(crate) fn document(&self) -> Table {
+impl ActiveCheck {
+    pub(super) fn document(check: Option<&ActiveCheck>) -> Table {
         let mut table = Table::default();
-        put_text(&mut table, "id", self.id.as_str());
-        put_text(&mut table, "vhost", &self.vhost.to_string());
-        put_text(&mut table, "strategy", self.upstream.strategy.as_str());
-        put_number(&mut table, "retries", self.retries);
-        let backends = self.upstream.backends.iter().map(|backend| Value::Table(backend.document()));
-        put_list(&mut table, "backends", backends.collect());
+        let Some(check) = check else {
+            put_text(&mut table, "active", "off");
+            return table;
+        };
+        match &check.probe {
+            Probe::Http { endpoint } => {
+                put_text(&mut table, "active", "http");
+                put_text(&mut table, "endpoint", endpoint);
+            }
+            Probe::Tcp => put_text(&mut table, "active", "tcp"),
+        }
+        put_number(&mut table, "interval_ms", check.interval_ms);
+        put_number(&mut table, "timeout_ms", check.timeout_ms);
+        put_number(&mut table, "unhealthy_threshold", check.unhealthy_threshold);
+        put_number(&mut table, "healthy_threshold", check.healthy_threshold);
         table
     }
 }
 
-impl Backend {
-    fn document(&self) -> Table {
-        let mut table = Table::default();
-        put_text(&mut table, "id", self.id.as_str());
-        put_text(&mut table, "url", &self.url);
-        debug_assert!(
-            matches!(self.location, Location::Unix { .. }) == self.url.starts_with("unix:"),
-            "the URL says all that the location does"
-        );
-        table
-    }
-}
-
-fn flatten(prefix: &str, table: &Table, settings: &mut Vec<(String, String)>) {
+pub(super) fn flatten(prefix: &str, table: &Table, settings: &mut Vec<(String, String)>) {
     for (key, entry) in table.entries() {
         let path = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
         flatten_value(&path, &entry.node.value, settings);
@@ -165,31 +186,31 @@ fn flatten_value(path: &str, value: &Value, settings: &mut Vec<(String, String)>
     }
 }
 
-fn put(table: &mut Table, key: &str, value: Value) {
+pub(super) fn put(table: &mut Table, key: &str, value: Value) {
     table.set(key, Node { value, origin: Origin::Program, loose: false });
 }
 
-fn put_table(table: &mut Table, key: &str, inner: Table) {
+pub(super) fn put_table(table: &mut Table, key: &str, inner: Table) {
     put(table, key, Value::Table(inner));
 }
 
-fn put_text(table: &mut Table, key: &str, text: &str) {
+pub(super) fn put_text(table: &mut Table, key: &str, text: &str) {
     put(table, key, Value::Text(text.to_owned()));
 }
 
-fn put_number(table: &mut Table, key: &str, number: impl Into<u64>) {
+pub(super) fn put_number(table: &mut Table, key: &str, number: impl Into<u64>) {
     let number = i64::try_from(number.into()).expect("validation bounds every number below 2^63");
     put(table, key, Value::Integer(number));
 }
 
-fn put_optional(table: &mut Table, key: &str, number: Option<impl Into<u64>>) {
+pub(super) fn put_optional(table: &mut Table, key: &str, number: Option<impl Into<u64>>) {
     match number {
         Some(number) => put_number(table, key, number),
         None => put(table, key, Value::Null),
     }
 }
 
-fn put_list(table: &mut Table, key: &str, items: Vec<Value>) {
+pub(super) fn put_list(table: &mut Table, key: &str, items: Vec<Value>) {
     let items = items.into_iter().map(|value| Node { value, origin: Origin::Program, loose: false });
     put(table, key, Value::Array(items.collect()));
 }

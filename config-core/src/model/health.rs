@@ -46,3 +46,10 @@ pub struct CircuitBreaker {
     /// Answers of these statuses count as failures.
     pub failure_statuses: Vec<u16>,
 }
+
+impl CircuitBreaker {
+    /// Whether anything opens a circuit.
+    pub fn is_on(&self) -> bool {
+        self.failure_threshold > 0 || self.failure_ratio_percent.is_some()
+    }
+}

@@ -9,6 +9,7 @@ mod limits;
 mod listener;
 mod logging;
 mod route;
+mod route_document;
 mod routes;
 mod rule;
 mod server;
@@ -64,6 +65,8 @@ impl Model {
         // WebSocket upgrades are always forwarded; no setting turns them off yet.
         let mut flags = FeatureFlags::WEBSOCKET;
         flags.set(FeatureFlags::RETRIES, self.routes.any_retries());
+        flags.set(FeatureFlags::HEALTH_CHECKS, self.health.is_some() || self.routes.any_probes());
+        flags.set(FeatureFlags::CIRCUIT_BREAKER, self.circuit_breaker.is_on());
         flags.set(FeatureFlags::DEBUG, self.logging.level >= LogLevel::Debug);
         flags
     }

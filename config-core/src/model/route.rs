@@ -43,7 +43,7 @@ pub struct Route {
 /// The hosts that a route serves: lower-case ASCII without a port or a trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VirtualHost {
-    /// Exactly this name or address.
+    /// Exactly this name or address; an IPv6 address is without brackets, in the form of RFC 5952.
     Exact(Arc<str>),
     /// Every name with one or more labels before this: `*.example.com` holds `example.com`.
     Wildcard(Arc<str>),

@@ -37,6 +37,7 @@ struct Shard {
     /// CRC-32C of the routes' checksums.
     checksum: u32,
     any_retries: bool,
+    any_probes: bool,
 }
 
 #[derive(Clone)]
@@ -45,6 +46,8 @@ struct Entry {
     /// CRC-32C of its canonical bytes.
     checksum: u32,
     retries: bool,
+    /// Whether it has its backends probed by itself.
+    probes: bool,
 }
 
 /// Ids by virtual host, sorted.
@@ -92,6 +95,11 @@ impl Routes {
     /// Whether any route tries other backends after a failure.
     pub(crate) fn any_retries(&self) -> bool {
         self.by_id.iter().any(|shard| shard.any_retries)
+    }
+
+    /// Whether any route has its backends probed, whatever `[health]` says.
+    pub(crate) fn any_probes(&self) -> bool {
+        self.by_id.iter().any(|shard| shard.any_probes)
     }
 
     /// The route of this id.
@@ -238,7 +246,8 @@ impl Shard {
     fn new(routes: Vec<Entry>) -> Shard {
         let sums: Vec<u8> = routes.iter().flat_map(|entry| entry.checksum.to_le_bytes()).collect();
         let any_retries = routes.iter().any(|entry| entry.retries);
-        Shard { checksum: crc32c(&sums), any_retries, routes: routes.into() }
+        let any_probes = routes.iter().any(|entry| entry.probes);
+        Shard { checksum: crc32c(&sums), any_retries, any_probes, routes: routes.into() }
     }
 
     fn find(&self, id: &RouteId) -> Option<&Arc<Route>> {
@@ -249,7 +258,8 @@ impl Shard {
 
 impl Entry {
     fn new(route: Arc<Route>) -> Entry {
-        Entry { checksum: crc32c(&canonical_bytes(&route)), retries: route.retries > 0, route }
+        let probes = matches!(route.health, Some(Some(_)));
+        Entry { checksum: crc32c(&canonical_bytes(&route)), retries: route.retries > 0, probes, route }
     }
 }
 

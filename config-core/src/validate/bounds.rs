@@ -92,3 +92,28 @@ pub(crate) const RETRIES: Bounds =
     Bounds::new(0, 10, "each try multiplies the load on backends that already fail");
 pub(crate) const PORT: Bounds = Bounds::new(1, 65_535, "nothing can be reached on port 0");
 pub(crate) const WEIGHT: Bounds = Bounds::new(1, 1_000, "a backend without a share is no backend");
+pub(crate) const PANIC_PERCENT: Bounds =
+    Bounds::new(0, 100, "it is a share of the backends; 0 never uses dead ones");
+pub(crate) const BACKEND_CONNECTIONS: Bounds =
+    Bounds::new(1, 1_000_000, "a backend without a place serves nobody; leave the key out for no limit");
+pub(crate) const SLOW_START_MS: Bounds =
+    Bounds::new(0, DAY_MS, "0 gives the full share at once, and nothing warms up for longer than a day");
+pub(crate) const REQ_LENGTH: Bounds =
+    Bounds::new(0, 1_000_000, "there are no more connections than this that could carry them");
+pub(crate) const QUEUE_TIMEOUT_MS: Bounds =
+    Bounds::new(1, DAY_MS, "a wait of zero is a queue of zero, and no client waits longer than a day");
+pub(crate) const RESPOND_STATUS: Bounds =
+    Bounds::new(200, 599, "interim answers are no answers, and there are no statuses beyond");
+pub(crate) const PROBE_INTERVAL_MS: Bounds =
+    Bounds::new(100, DAY_MS, "more than ten probes a second are load, and less than one a day is none");
+pub(crate) const PROBE_THRESHOLD: Bounds =
+    Bounds::new(1, 1_000, "at least one probe decides, and more than this never do");
+pub(crate) const FAILURE_THRESHOLD: Bounds =
+    Bounds::new(0, 1_000_000, "0 counts no failures in a row, and nobody waits for more than this");
+pub(crate) const RATIO_PERCENT: Bounds =
+    Bounds::new(1, 100, "it is a share of the requests; leave the key out for no limit");
+pub(crate) const WINDOW_MS: Bounds = Bounds::new(100, DAY_MS, "less holds no requests, and more is history");
+pub(crate) const WINDOW_REQUESTS_MIN: Bounds =
+    Bounds::new(1, 1_000_000, "a share of nothing is nothing, and no window holds more");
+pub(crate) const FAILURE_STATUS: Bounds =
+    Bounds::new(500, 599, "these are the statuses of failed servers (RFC 9110 15.6)");

@@ -4,29 +4,38 @@
 //! them obey the same rules. What the product knows and this version does not build is refused by name.
 
 mod address;
+mod backends;
 mod bounds;
 mod cores;
+mod dns;
+mod fields;
 mod health;
+mod host;
 mod limits;
 mod logging;
+mod pattern;
 mod route;
+#[cfg(test)]
+mod route_tests;
+mod rule;
 mod section;
 mod server;
+mod shadow;
 mod target;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use crate::error::ConfigError;
-use crate::model::{Dns, Model};
-use crate::origin::Origin;
+use crate::ids::RouteId;
+use crate::model::{Model, Route, Routes};
 use crate::raw::Table;
-use section::{Findings, Section};
+
+pub(crate) use route::ROUTES_MAX;
+pub(crate) use section::Findings;
+use section::Section;
 
 /// Sections of a configuration whose settings are single values, for the names of environment variables
 /// (`PINION_SERVER__MAX_CONNECTIONS`). Sections of later versions are in it, so that their refusal is clear.
-pub const SECTIONS: [&str; 18] = [
+pub const SECTIONS: [&str; 19] = [
     "server",
     "limits",
     "timeouts",
@@ -40,6 +49,7 @@ pub const SECTIONS: [&str; 18] = [
     "stats",
     "health",
     "circuit_breaker",
+    "dns",
     "rate_limit",
     "auth",
     "compression",
@@ -48,59 +58,49 @@ pub const SECTIONS: [&str; 18] = [
 ];
 
 /// Sections that this version does not build.
-const UNAVAILABLE_SECTIONS: [&str; 11] = [
-    "tls",
-    "store",
-    "stats",
-    "health",
-    "circuit_breaker",
-    "rate_limit",
-    "auth",
-    "compression",
-    "cache",
-    "control",
-    "endpoint",
-];
+const UNAVAILABLE_SECTIONS: [&str; 9] =
+    ["tls", "store", "stats", "rate_limit", "auth", "compression", "cache", "control", "endpoint"];
 
-/// A model, and where each of its written values came from.
-pub(crate) struct Validated {
-    pub(crate) model: Model,
-    pub(crate) origins: BTreeMap<String, Origin>,
+/// Checks a document without its routes. The model that is returned has none, and means nothing where there are errors.
+pub(crate) fn settings(document: &Table, findings: &mut Findings) -> Model {
+    let mut root = Section::root(document);
+    let server = server::server(root.section("server", findings), findings);
+    let limits = limits::limits(root.section("limits", findings), findings);
+    let timeouts = limits::timeouts(root.section("timeouts", findings), findings);
+    let websocket = limits::websocket(root.section("websocket", findings), findings);
+    let pool = server::pool(root.section("pool", findings), findings);
+    let shutdown = server::shutdown(root.section("shutdown", findings), findings);
+    let logging = logging::logging(root.section("logging", findings), findings);
+    logging::admin(root.section("admin", findings), findings);
+    let health = health::active_check(root.section("health", findings), findings);
+    let circuit_breaker = health::circuit_breaker(root.section("circuit_breaker", findings), findings);
+    let dns = dns::dns(root.section("dns", findings), findings);
+    root.unavailable(&UNAVAILABLE_SECTIONS, findings);
+    root.expect("route");
+    root.finish(findings);
+    Model {
+        server,
+        limits,
+        timeouts,
+        websocket,
+        pool,
+        shutdown,
+        logging,
+        health,
+        circuit_breaker,
+        dns,
+        routes: Routes::new(),
+    }
 }
 
-/// Checks a whole document.
-pub(crate) fn validate(document: &Table) -> Result<Validated, Vec<ConfigError>> {
-    let mut findings = Findings::default();
-    let mut root = Section::root(document);
-    let server = server::server(root.section("server", &mut findings), &mut findings);
-    let limits = limits::limits(root.section("limits", &mut findings), &mut findings);
-    let timeouts = limits::timeouts(root.section("timeouts", &mut findings), &mut findings);
-    let websocket = limits::websocket(root.section("websocket", &mut findings), &mut findings);
-    let pool = server::pool(root.section("pool", &mut findings), &mut findings);
-    let shutdown = server::shutdown(root.section("shutdown", &mut findings), &mut findings);
-    let logging = logging::logging(root.section("logging", &mut findings), &mut findings);
-    logging::admin(root.section("admin", &mut findings), &mut findings);
-    let routes = route::routes(&mut root, &mut findings);
-    root.unavailable(&UNAVAILABLE_SECTIONS, &mut findings);
-    root.finish(&mut findings);
-    match routes {
-        Some(routes) if findings.errors.is_empty() => {
-            let (health, circuit_breaker, dns) = (None, health::circuit_breaker(), Dns::default());
-            let model = Model {
-                server,
-                limits,
-                timeouts,
-                websocket,
-                pool,
-                shutdown,
-                logging,
-                health,
-                circuit_breaker,
-                dns,
-                routes,
-            };
-            Ok(Validated { model, origins: findings.origins })
-        }
-        _ => Err(findings.errors),
-    }
+/// Checks the routes of a document, and nothing else of it: no route depends on what is written elsewhere. Answers them
+/// with their ids in the order in which they are written; `None` after a mistake.
+pub(crate) fn routes(document: &Table, findings: &mut Findings) -> Option<(Routes, Vec<RouteId>)> {
+    route::routes(&mut Section::root(document), findings)
+}
+
+/// Checks a document that is one route.
+pub(crate) fn route(document: &Table, findings: &mut Findings) -> Option<Route> {
+    let section = Section::of("route".to_owned(), crate::origin::Origin::Program, Some(document));
+    route::route(section, findings).filter(|_| findings.errors.is_empty())
 }

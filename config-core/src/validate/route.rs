@@ -1,235 +1,237 @@
-//! `[[route]]` and its backends. This version routes every request to one upstream.
+//! `[[route]]`: every route by itself, and what no two of them may share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::fields::Direction;
 use super::limits::narrow;
-use super::section::{Findings, Section};
-use super::{bounds, target};
+use super::section::{Findings, Section, Written};
+use super::{backends, bounds, fields, health, host, rule};
 use crate::defaults;
 use crate::ids::{self, RouteId, UpstreamId};
 use crate::model::{
-    Backend, HashKey, LimitOverrides, Route, Routes, Strategy, TimeoutOverrides, Upstream, VirtualHost,
+    HashKey, LimitOverrides, Route, Routes, Strategy, TimeoutOverrides, Upstream, VirtualHost,
 };
 use crate::origin::Origin;
 
-/// Most backends of an upstream: choosing among them and watching each costs something on every core.
-const BACKENDS_MAX: usize = 1_000;
+/// Most routes: each costs a few kilobytes, and a file of more is the output of a program that should use the API.
+pub(crate) const ROUTES_MAX: usize = 1_000_000;
+
+/// Id of the route for every host, unless it is given.
+const DEFAULT_ID: &str = "default";
 
 const STRATEGIES: [(&str, Option<Strategy>); 6] = [
     ("round_robin", Some(Strategy::RoundRobin)),
-    ("weighted", None),
-    ("least_connections", None),
-    ("random", None),
-    ("ip_hash", None),
-    ("least_latency", None),
+    ("weighted", Some(Strategy::Weighted)),
+    ("least_connections", Some(Strategy::LeastConnections)),
+    ("random", Some(Strategy::Random)),
+    ("ip_hash", Some(Strategy::IpHash)),
+    ("least_latency", Some(Strategy::LeastLatency)),
 ];
 
-const LATER_KEYS: [&str; 15] = [
-    "paths",
-    "auto_https",
-    "req_active_length",
-    "req_queue_length",
-    "queue_timeout_ms",
-    "auth_provider",
-    "filters",
-    "headers",
-    "response_headers",
-    "sticky",
-    "timeouts",
-    "limits",
-    "sampling",
-    "health",
-    "config_headers",
-];
+const LATER_KEYS: [&str; 5] = ["auto_https", "auth_provider", "filters", "sampling", "config_headers"];
 
-/// The one route of the document; `None` after a mistake, which is then reported.
-pub(crate) fn routes(root: &mut Section<'_>, findings: &mut Findings) -> Option<Routes> {
+/// All routes of the document, and their ids in the order in which they are written; `None` after a mistake, which is
+/// then reported.
+pub(crate) fn routes(root: &mut Section<'_>, findings: &mut Findings) -> Option<(Routes, Vec<RouteId>)> {
     let written = root.sections("route", findings);
-    let Some(mut sections) = written.filter(|sections| !sections.is_empty()) else {
+    let Some(sections) = written.filter(|sections| !sections.is_empty()) else {
+        let place = root.origin("route").unwrap_or(Origin::Default);
         let problem = "no target is given".to_owned();
         let allowed = "give --target URL, PROXY_TARGET_URL, or a [[route]] with backends";
-        findings.refuse(&Origin::Default, "route", problem, allowed);
+        findings.refuse(&place, "route", problem, allowed);
         return None;
     };
-    let first = sections.remove(0);
-    for extra in sections {
-        let place = extra.place(findings);
-        let problem = "more than one [[route]] is not available in this version".to_owned();
-        findings.refuse(&place, &extra.path, problem, "keep one route, with vhost = \"*\"");
-        // Its own mistakes are worth knowing all the same.
-        route(extra, findings);
+    if let Some(extra) = sections.get(ROUTES_MAX) {
+        let problem = format!("more than {ROUTES_MAX} routes");
+        findings.refuse(&extra.place().clone(), "route", problem, "each costs memory on every publication");
+        return None;
     }
-    Routes::collect([route(first, findings)]).ok()
+    let mut hosts: HashMap<VirtualHost, Origin> = HashMap::with_capacity(sections.len());
+    let mut ids: HashMap<RouteId, Origin> = HashMap::with_capacity(sections.len());
+    let (mut routes, mut order) = (Vec::with_capacity(sections.len()), Vec::with_capacity(sections.len()));
+    for section in sections {
+        let (path, place) = (section.path.clone(), section.place().clone());
+        let host_place = section.origin("vhost").unwrap_or_else(|| place.clone());
+        let id_place = section.origin("id").unwrap_or(place);
+        let Some(route) = route(section, findings) else { continue };
+        if let Some(other) = hosts.insert(route.vhost.clone(), host_place.clone()) {
+            let problem =
+                format!("{:?} is served by another route already, at {other}", route.vhost.to_string());
+            findings.refuse(
+                &host_place,
+                &format!("{path}.vhost"),
+                problem,
+                "one route per host, with rules for its paths",
+            );
+        } else if let Some(other) = ids.insert(route.id.clone(), id_place.clone()) {
+            let problem = format!("{:?} is the id of another route already, at {other}", route.id.as_str());
+            findings.refuse(&id_place, &format!("{path}.id"), problem, "one route per id");
+        }
+        order.push(route.id.clone());
+        routes.push(route);
+    }
+    if !findings.errors.is_empty() {
+        return None;
+    }
+    match Routes::collect(routes) {
+        Ok(routes) => Some((routes, order)),
+        Err(_) => {
+            debug_assert!(false, "conflicts have been found above");
+            None
+        }
+    }
 }
 
-fn route(mut section: Section<'_>, findings: &mut Findings) -> Route {
-    let id = given_id(&mut section, findings).unwrap_or_else(|| "default".to_owned());
+/// One route; `None` where its host, and with it perhaps its id, cannot be told. Every mistake is reported.
+pub(crate) fn route(mut section: Section<'_>, findings: &mut Findings) -> Option<Route> {
     let vhost = vhost(&mut section, findings);
-    let strategy = section.choice("strategy", &STRATEGIES, Strategy::RoundRobin, findings);
-    let retries = section.number("retries", bounds::RETRIES, defaults::RETRIES, findings);
-    let backends = backends(&mut section, findings);
+    let given = given_id(&mut section, findings);
+    let id = match (given, &vhost) {
+        (Some(id), _) => id,
+        (None, Some(VirtualHost::Any) | None) => DEFAULT_ID.to_owned(),
+        (None, Some(named)) => ids::derive(&named.to_string()),
+    };
+    let upstream = upstream(&mut section, &id, findings);
+    let rules = rule::rules(&mut section, &id, findings);
+    let req_active_length = narrow(section.number("req_active_length", bounds::REQ_LENGTH, 0, findings));
+    let sticky = section.text("sticky", findings);
+    let timeouts = section.section("timeouts", findings);
+    let limits = section.section("limits", findings);
+    let health = section.section_or_none("health", findings);
+    let route = Route {
+        upstream: Arc::new(upstream),
+        id: RouteId::new(&id),
+        vhost: vhost.clone().unwrap_or(VirtualHost::Any),
+        rules,
+        retries: narrow(section.number("retries", bounds::RETRIES, defaults::RETRIES, findings)),
+        headers: fields::fields(&mut section, "headers", Direction::Request, findings),
+        response_headers: fields::fields(&mut section, "response_headers", Direction::Response, findings),
+        sticky: sticky.and_then(|written| fields::token(&written, findings)),
+        req_active_length: Some(req_active_length).filter(|length| *length > 0),
+        req_queue_length: narrow(section.number("req_queue_length", bounds::REQ_LENGTH, 0, findings)),
+        queue_timeout_ms: section.number(
+            "queue_timeout_ms",
+            bounds::QUEUE_TIMEOUT_MS,
+            defaults::QUEUE_TIMEOUT_MS,
+            findings,
+        ),
+        timeouts: timeout_overrides(timeouts, findings),
+        limits: limit_overrides(limits, findings),
+        health: health.map(|section| health::active_check(section, findings)),
+    };
+    if findings.is_thorough() {
+        warn(&section, &route, findings);
+    }
     section.unavailable(&LATER_KEYS, findings);
     section.finish(findings);
-    Route {
-        // The route's own upstream shares its id: both are stable as long as the route is.
-        upstream: Arc::new(Upstream {
-            id: UpstreamId::new(&id),
-            strategy,
-            hash_key: HashKey::ClientIp,
-            panic_threshold_percent: 0,
-            backends,
-        }),
-        id: RouteId::new(&id),
-        vhost,
-        retries: narrow(retries),
-        rules: Vec::new(),
-        headers: Vec::new(),
-        response_headers: Vec::new(),
-        sticky: None,
-        req_active_length: None,
-        req_queue_length: 0,
-        queue_timeout_ms: defaults::QUEUE_TIMEOUT_MS,
-        timeouts: TimeoutOverrides::default(),
-        limits: LimitOverrides::default(),
-        health: None,
+    vhost.map(|_| route)
+}
+
+/// What a route says without effect.
+fn warn(section: &Section<'_>, route: &Route, findings: &mut Findings) {
+    let mut warn = |key: &str, problem: &str, allowed: &str| {
+        if let Some(place) = section.origin(key).filter(|_| section.has(key)) {
+            findings.warn(&place, &section.path_of(key), format!("has no effect: {problem}"), allowed);
+        }
+    };
+    if route.req_active_length.is_none() {
+        for key in ["req_queue_length", "queue_timeout_ms"] {
+            warn(key, "nothing waits without req_active_length", "write req_active_length, or remove it");
+        }
+    }
+    if route.upstream.strategy != Strategy::IpHash {
+        warn("hash_key", "the strategy is not ip_hash", "write strategy = \"ip_hash\", or remove it");
+    }
+    let weights = || route.upstream.backends.iter().any(|backend| backend.weight != 1);
+    if route.upstream.strategy == Strategy::RoundRobin && weights() {
+        let place = section.origin("strategy").or_else(|| section.origin("backends"));
+        let problem = "weights have no effect: round_robin gives each backend the same".to_owned();
+        let place = place.unwrap_or_else(|| section.place().clone());
+        findings.warn(&place, &section.path_of("strategy"), problem, "write strategy = \"weighted\"");
     }
 }
 
-fn given_id(section: &mut Section<'_>, findings: &mut Findings) -> Option<String> {
+/// The id that is written, if it may be one.
+pub(crate) fn given_id(section: &mut Section<'_>, findings: &mut Findings) -> Option<String> {
     let written = section.text("id", findings)?;
     if ids::is_valid(&written.text) {
         return Some(written.text);
     }
-    let allowed = "1 to 128 letters, digits and \"-_.:@/#[]\"";
+    let allowed = "1 to 128 letters, digits and \"-_.:@/#[]*\"";
     findings.refuse(&written.origin, &written.path, format!("found {:?}", written.text), allowed);
     None
 }
 
-fn vhost(section: &mut Section<'_>, findings: &mut Findings) -> VirtualHost {
-    let place = section.place(findings);
-    match section.text("vhost", findings) {
-        Some(written) if written.text == "*" => {}
-        Some(written) => {
-            let problem = format!("{:?}: routing by host is not available in this version", written.text);
-            findings.refuse(&written.origin, &written.path, problem, "write \"*\"");
-        }
-        None if section.origin("vhost").is_some() => {}
-        None => {
-            let path = section.path_of("vhost");
-            findings.refuse(&place, &path, "missing".to_owned(), "write vhost = \"*\"");
-        }
+fn vhost(section: &mut Section<'_>, findings: &mut Findings) -> Option<VirtualHost> {
+    if !section.has("vhost") {
+        let (place, path) = (section.place().clone(), section.path_of("vhost"));
+        section.expect("vhost");
+        findings.refuse(
+            &place,
+            &path,
+            "missing".to_owned(),
+            "write vhost = \"api.example.com\", or \"*\" for every host",
+        );
+        return None;
     }
-    VirtualHost::Any
+    let written = section.text("vhost", findings)?;
+    host::virtual_host(&written, findings)
 }
 
-fn backends(section: &mut Section<'_>, findings: &mut Findings) -> Vec<Backend> {
-    let path = section.path_of("backends");
-    let place = section.origin("backends").unwrap_or_else(|| section.place(findings));
-    let sections = section.sections("backends", findings).unwrap_or_default();
-    if sections.is_empty() {
-        let allowed = "write backends = [{ url = \"http://…\" }]";
-        findings.refuse(&place, &path, "no backends".to_owned(), allowed);
+/// The route's own upstream shares its id: both are stable as long as the route is.
+fn upstream(section: &mut Section<'_>, id: &str, findings: &mut Findings) -> Upstream {
+    let hash_key = section.text("hash_key", findings);
+    Upstream {
+        id: UpstreamId::new(id),
+        strategy: section.choice("strategy", &STRATEGIES, Strategy::RoundRobin, findings),
+        hash_key: hash_key
+            .and_then(|written| parse_hash_key(&written, findings))
+            .unwrap_or(HashKey::ClientIp),
+        panic_threshold_percent: health::percent(section.number(
+            "panic_threshold",
+            bounds::PANIC_PERCENT,
+            0,
+            findings,
+        )),
+        backends: backends::backends(section, findings),
     }
-    if sections.len() > BACKENDS_MAX {
-        let problem = format!("{} backends", sections.len());
-        let allowed = format!("allowed: up to {BACKENDS_MAX}, because each is watched by every core");
-        findings.refuse(&place, &path, problem, allowed);
-    }
-    let mut backends: Vec<Backend> = Vec::new();
-    for section in sections {
-        if let Some(backend) = backend(section, &backends, findings) {
-            backends.push(backend);
-        }
-    }
-    backends
 }
 
-fn backend(mut section: Section<'_>, earlier: &[Backend], findings: &mut Findings) -> Option<Backend> {
-    let place = section.place(findings);
-    let given = given_id(&mut section, findings);
-    let id_place = section.origin("id").unwrap_or_else(|| place.clone());
-    let id_path = section.path_of("id");
-    let target = target(&mut section, &place, findings);
-    // A weight of 1 says nothing; any other asks for a strategy that is not there.
-    let weight = section.number_or_none("weight", bounds::WEIGHT, findings);
-    if let Some(weight) = weight.filter(|weight| *weight != 1) {
-        let place = section.origin("weight").unwrap_or(place);
-        let problem = format!("weight {weight}: weighted balancing is not available in this version");
-        findings.refuse(&place, &section.path_of("weight"), problem, "write 1, or remove it");
-    }
-    section.unavailable(&["max_connections", "slow_start_ms"], findings);
-    section.finish(findings);
-    let (backend, taken) = (target?, |id: &str| earlier.iter().any(|other| other.id.as_str() == id));
-    let id = match given {
-        Some(id) if taken(&id) => {
-            findings.refuse(&id_place, &id_path, format!("{id:?} is used twice"), "one backend per id");
-            return None;
-        }
-        Some(id) => id,
-        None => derived_id(backend.id.as_str(), taken),
+fn parse_hash_key(written: &Written, findings: &mut Findings) -> Option<HashKey> {
+    let text = written.text.trim();
+    let key = match text.split_once(':') {
+        None if text.eq_ignore_ascii_case("ip") => Some(HashKey::ClientIp),
+        Some(("header", name)) if fields::is_token(name) => Some(HashKey::Header(name.to_ascii_lowercase())),
+        Some(("cookie", name)) if fields::is_token(name) => Some(HashKey::Cookie(name.to_owned())),
+        _ => None,
     };
-    Some(Backend { id: ids::BackendId::new(&id), ..backend })
+    if key.is_none() {
+        let allowed = "allowed: \"ip\", \"header:NAME\", \"cookie:NAME\"";
+        findings.refuse(&written.origin, &written.path, format!("found {:?}", written.text), allowed);
+    }
+    key
 }
 
-/// The id of the URL, or that and a number where it is listed more than once (which gives it a larger share).
-fn derived_id(of_url: &str, taken: impl Fn(&str) -> bool) -> String {
-    if !taken(of_url) {
-        return of_url.to_owned();
-    }
-    let numbered = (2..).map(|number| format!("{of_url}#{number}"));
-    numbered.into_iter().find(|id| !taken(id)).expect("there are more numbers than backends")
+fn timeout_overrides(mut section: Section<'_>, findings: &mut Findings) -> TimeoutOverrides {
+    let websocket_idle_ms = section.number_or_none("websocket_idle_ms", bounds::WEBSOCKET_IDLE_MS, findings);
+    let mut deadline = |key| section.number_or_none(key, bounds::DEADLINE_MS, findings);
+    let timeouts = TimeoutOverrides {
+        connect_ms: deadline("connect_ms"),
+        first_byte_ms: deadline("first_byte_ms"),
+        body_progress_ms: deadline("body_progress_ms"),
+        write_stall_ms: deadline("write_stall_ms"),
+        websocket_idle_ms,
+    };
+    section.finish(findings);
+    timeouts
 }
 
-/// `url`, or `hostname` and `port`.
-fn target(section: &mut Section<'_>, place: &Origin, findings: &mut Findings) -> Option<Backend> {
-    let url = section.text("url", findings);
-    let hostname = section.text("hostname", findings);
-    let port = section.number_or_none("port", bounds::PORT, findings);
-    match (url, hostname) {
-        (Some(url), None) => {
-            if port.is_some() {
-                let path = section.path_of("port");
-                let place = section.origin("port").unwrap_or(Origin::Default);
-                findings.refuse(&place, &path, "beside url".to_owned(), "write the port into the url");
-            }
-            target::backend(&url, findings)
-        }
-        (None, Some(mut hostname)) => {
-            let Some(port) = port else {
-                if section.origin("port").is_none() {
-                    let path = section.path_of("port");
-                    findings.refuse(place, &path, "missing".to_owned(), "hostname needs a port");
-                }
-                return None;
-            };
-            let is_v6 = hostname.text.contains(':') && !hostname.text.starts_with('[');
-            let host = if is_v6 { format!("[{}]", hostname.text) } else { hostname.text.clone() };
-            if host.contains(['/', '@', '?', '#', '\\']) {
-                let problem = format!("found {:?}", hostname.text);
-                findings.refuse(
-                    &hostname.origin,
-                    &hostname.path,
-                    problem,
-                    "a name or an address is expected",
-                );
-                return None;
-            }
-            hostname.text = format!("http://{host}:{port}");
-            target::backend(&hostname, findings)
-        }
-        (Some(_), Some(hostname)) => {
-            let problem = "beside url".to_owned();
-            findings.refuse(&hostname.origin, &hostname.path, problem, "write url, or hostname and port");
-            None
-        }
-        (None, None) => {
-            let written = section.origin("url").or_else(|| section.origin("hostname"));
-            // A value that is written and refused has been reported.
-            if written.is_none() {
-                let path = section.path_of("url");
-                findings.refuse(place, &path, "missing".to_owned(), "write url = \"http://…\"");
-            }
-            None
-        }
-    }
+fn limit_overrides(mut section: Section<'_>, findings: &mut Findings) -> LimitOverrides {
+    let limits = LimitOverrides {
+        body_bytes_max: section.number_or_none("body_bytes_max", bounds::BODY_BYTES_MAX, findings),
+        message_bytes_max: section.number_or_none("message_bytes_max", bounds::MESSAGE_BYTES_MAX, findings),
+    };
+    section.finish(findings);
+    limits
 }

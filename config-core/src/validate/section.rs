@@ -3,9 +3,10 @@
 //! Mistakes are collected, never returned: the accessor then answers its default and reading goes on, so that
 //! all mistakes are found in one pass. [`Section::finish`] reports what no accessor asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::bounds::Bounds;
+use super::pattern::Expression;
 use crate::error::ConfigError;
 use crate::origin::Origin;
 use crate::raw::{Node, Table, Value};
@@ -15,11 +16,39 @@ use crate::units;
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) errors: Vec<ConfigError>,
+    /// Whether places and warnings are wanted too. They cost more than the reading itself.
+    is_thorough: bool,
     /// Where each written value came from, by key path. What is not here is a default.
     pub(crate) origins: BTreeMap<String, Origin>,
+    /// What can run and is hardly meant so.
+    pub(crate) warnings: Vec<ConfigError>,
+    /// Every expression that has been looked at: many routes have the same ones.
+    pub(crate) expressions: HashMap<String, Expression>,
 }
 
 impl Findings {
+    /// With places and warnings.
+    pub(crate) fn thorough() -> Self {
+        Self { is_thorough: true, ..Self::default() }
+    }
+
+    pub(crate) fn is_thorough(&self) -> bool {
+        self.is_thorough
+    }
+
+    pub(crate) fn warn(&mut self, place: &Origin, key: &str, problem: String, allowed: impl Into<String>) {
+        if self.is_thorough {
+            let (place, key, allowed) = (place.clone(), key.to_owned(), allowed.into());
+            self.warnings.push(ConfigError { place, key, problem, allowed });
+        }
+    }
+
+    fn note(&mut self, path: &str, origin: &Origin) {
+        if self.is_thorough {
+            self.origins.insert(path.to_owned(), origin.clone());
+        }
+    }
+
     pub(crate) fn refuse(&mut self, place: &Origin, key: &str, problem: String, allowed: impl Into<String>) {
         let (place, key, allowed) = (place.clone(), key.to_owned(), allowed.into());
         self.errors.push(ConfigError { place, key, problem, allowed });
@@ -39,6 +68,8 @@ pub(crate) struct Written {
 pub(crate) struct Section<'a> {
     /// Key path of the table; empty at the root.
     pub(crate) path: String,
+    /// Where it is written.
+    place: Origin,
     table: Option<&'a Table>,
     /// Keys that have been asked for.
     known: Vec<&'static str>,
@@ -48,11 +79,11 @@ pub(crate) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub(crate) fn root(table: &'a Table) -> Self {
-        Self::of(String::new(), Some(table))
+        Self::of(String::new(), Origin::Default, Some(table))
     }
 
-    fn of(path: String, table: Option<&'a Table>) -> Self {
-        Self { path, table, known: Vec::new(), unavailable: Vec::new() }
+    pub(crate) fn of(path: String, place: Origin, table: Option<&'a Table>) -> Self {
+        Self { path, place, table, known: Vec::new(), unavailable: Vec::new() }
     }
 
     pub(crate) fn path_of(&self, key: &str) -> String {
@@ -61,32 +92,38 @@ impl<'a> Section<'a> {
 
     /// The table under `key`; an absent one reads as empty.
     pub(crate) fn section(&mut self, key: &'static str, findings: &mut Findings) -> Self {
+        self.section_or_none(key, findings)
+            .unwrap_or_else(|| Self::of(self.path_of(key), Origin::Default, None))
+    }
+
+    /// The table under `key`, if it is written.
+    pub(crate) fn section_or_none(&mut self, key: &'static str, findings: &mut Findings) -> Option<Self> {
+        let node = self.node(key)?;
         let path = self.path_of(key);
-        let table = self.node(key).and_then(|node| match &node.value {
-            Value::Table(table) => Some(table),
+        match &node.value {
+            Value::Table(table) => Some(Self::of(path, node.origin.clone(), Some(table))),
             _ => {
                 wrong_kind(node, &path, "a table", findings);
                 None
             }
-        });
-        Self::of(path, table)
+        }
     }
 
     /// The tables of the list under `key`, and whether the list is written at all.
     pub(crate) fn sections(&mut self, key: &'static str, findings: &mut Findings) -> Option<Vec<Self>> {
-        let path = self.path_of(key);
         let node = self.node(key)?;
+        let path = self.path_of(key);
         let Value::Array(items) = &node.value else {
             wrong_kind(node, &path, "a list of tables", findings);
             return Some(Vec::new());
         };
-        let mut sections = Vec::new();
+        let mut sections = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
             match &item.value {
                 Value::Table(table) => {
-                    findings.origins.insert(path.clone(), item.origin.clone());
-                    sections.push(Self::of(path, Some(table)));
+                    findings.note(&path, &item.origin);
+                    sections.push(Self::of(path, item.origin.clone(), Some(table)));
                 }
                 _ => wrong_kind(item, &path, "a table", findings),
             }
@@ -94,9 +131,19 @@ impl<'a> Section<'a> {
         Some(sections)
     }
 
-    /// The place of this table's first key, for errors about what is missing in it.
-    pub(crate) fn place(&self, findings: &Findings) -> Origin {
-        findings.origins.get(&self.path).cloned().unwrap_or(Origin::Default)
+    /// The place of this table, for errors about what is missing in it.
+    pub(crate) fn place(&self) -> &Origin {
+        &self.place
+    }
+
+    /// Whether a value is written under `key`.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.and_then(|table| table.entry(key)).is_some_and(|entry| entry.node.value != Value::Null)
+    }
+
+    /// A key that is read elsewhere.
+    pub(crate) fn expect(&mut self, key: &'static str) {
+        self.known.push(key);
     }
 
     /// The place of the value under `key`, if it is written.
@@ -120,11 +167,11 @@ impl<'a> Section<'a> {
         bounds: Bounds,
         findings: &mut Findings,
     ) -> Option<u64> {
-        let path = self.path_of(key);
         let node = self.node(key)?;
+        let path = self.path_of(key);
         let found = match &node.value {
             Value::Refused => return None,
-            Value::Integer(value) => u64::try_from(*value).ok(),
+            Value::Integer(_) => node.value.as_u64(),
             Value::Text(text) if bounds.in_bytes => units::parse_bytes(text),
             Value::Text(text) if node.loose => text.trim().parse().ok(),
             _ => None,
@@ -134,7 +181,7 @@ impl<'a> Section<'a> {
             findings.refuse(&node.origin, &path, problem, bounds.to_string());
             return None;
         };
-        findings.origins.insert(path, node.origin.clone());
+        findings.note(&path, &node.origin);
         Some(value)
     }
 
@@ -163,8 +210,8 @@ impl<'a> Section<'a> {
     }
 
     pub(crate) fn boolean(&mut self, key: &'static str, default: bool, findings: &mut Findings) -> bool {
-        let path = self.path_of(key);
         let Some(node) = self.node(key) else { return default };
+        let path = self.path_of(key);
         let found = match &node.value {
             Value::Refused => return default,
             Value::Bool(value) => Some(*value),
@@ -175,32 +222,32 @@ impl<'a> Section<'a> {
             wrong_kind(node, &path, "true or false", findings);
             return default;
         };
-        findings.origins.insert(path, node.origin.clone());
+        findings.note(&path, &node.origin);
         value
     }
 
     pub(crate) fn text(&mut self, key: &'static str, findings: &mut Findings) -> Option<Written> {
-        let path = self.path_of(key);
         let node = self.node(key)?;
+        let path = self.path_of(key);
         let written = written_text(node, path.clone(), findings)?;
-        findings.origins.insert(path, written.origin.clone());
+        findings.note(&path, &written.origin);
         Some(written)
     }
 
     /// Text, where a whole number is as good: `cores = 2`.
     pub(crate) fn text_or_number(&mut self, key: &'static str, findings: &mut Findings) -> Option<Written> {
-        let path = self.path_of(key);
         let node = self.node(key)?;
+        let path = self.path_of(key);
         let Value::Integer(number) = node.value else { return self.text(key, findings) };
-        findings.origins.insert(path.clone(), node.origin.clone());
+        findings.note(&path, &node.origin);
         Some(Written { text: number.to_string(), origin: node.origin.clone(), path })
     }
 
     /// A list of texts; loose text is split at commas. `None` when the key is not written.
     pub(crate) fn texts(&mut self, key: &'static str, findings: &mut Findings) -> Option<Vec<Written>> {
-        let path = self.path_of(key);
         let node = self.node(key)?;
-        findings.origins.insert(path.clone(), node.origin.clone());
+        let path = self.path_of(key);
+        findings.note(&path, &node.origin);
         match &node.value {
             Value::Refused => None,
             Value::Text(text) if node.loose => {
@@ -224,6 +271,67 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// The names of the table under `key` with their texts, by name.
+    pub(crate) fn named_texts(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings,
+    ) -> Vec<(String, Written)> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let path = self.path_of(key);
+        let Value::Table(table) = &node.value else {
+            wrong_kind(node, &path, "a table of names with texts", findings);
+            return Vec::new();
+        };
+        let mut named = Vec::new();
+        for (name, entry) in table.entries().filter(|(_, entry)| entry.node.value != Value::Null) {
+            let path = format!("{path}.{name}");
+            findings.note(&path, &entry.node.origin);
+            named.extend(written_text(&entry.node, path, findings).map(|written| (name.to_owned(), written)));
+        }
+        named
+    }
+
+    /// A list of numbers; loose text is split at commas. `None` when the key is not written.
+    pub(crate) fn numbers(
+        &mut self,
+        key: &'static str,
+        bounds: Bounds,
+        findings: &mut Findings,
+    ) -> Option<Vec<u64>> {
+        let node = self.node(key)?;
+        let path = self.path_of(key);
+        let found: Vec<Option<u64>> = match &node.value {
+            Value::Array(items) => items.iter().map(|item| item.value.as_u64()).collect(),
+            Value::Text(text) if node.loose => {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                parts.map(|part| part.parse().ok()).collect()
+            }
+            _ => {
+                wrong_kind(node, &path, "a list of numbers", findings);
+                return None;
+            }
+        };
+        findings.note(&path, &node.origin);
+        let mut numbers = Vec::with_capacity(found.len());
+        for (index, number) in found.into_iter().enumerate() {
+            match number.filter(|number| bounds.contains(*number)) {
+                Some(number) => numbers.push(number),
+                None => {
+                    let item = match &node.value {
+                        Value::Array(items) => items.get(index),
+                        _ => None,
+                    };
+                    let (value, origin) =
+                        item.map_or((&node.value, &node.origin), |item| (&item.value, &item.origin));
+                    let problem = format!("found {}", value.describe());
+                    findings.refuse(origin, &format!("{path}[{index}]"), problem, bounds.to_string());
+                }
+            }
+        }
+        Some(numbers)
     }
 
     /// Keys of later versions: written ones are refused, and unknown ones are not mistaken for them.

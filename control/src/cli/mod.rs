@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod connect;
 
 use std::path::PathBuf;
 
@@ -37,6 +38,9 @@ pub enum Command {
         /// Print every setting with its value and where that was written
         #[arg(long)]
         dump: bool,
+        /// Try to connect to every backend, and exit with 1 where one accepts no connection
+        #[arg(long)]
+        connect: bool,
     },
     /// Say which route, rule and backend a request would get, and why
     Explain {
@@ -124,6 +128,7 @@ Examples:
   pinion --target ws://localhost:8080/ws --port 3000
   pinion serve --config pinion.toml
   pinion check --config pinion.toml --dump
+  pinion check --config pinion.toml --connect
   pinion bench http://localhost:3000/ --rate 20000 --duration 30s
 
 A target's path is put before every request path; \"/\" becomes exactly the target's path.
@@ -151,7 +156,7 @@ mod tests {
         assert_eq!(bare.flags.port, Some(0));
         assert!(matches!(parse("pinion demo --port 1").expect("valid").command, Some(Command::Demo(_))));
         let check = parse("pinion check --config a.toml --dump").expect("valid").command;
-        assert!(matches!(check, Some(Command::Check { dump: true, .. })));
+        assert!(matches!(check, Some(Command::Check { dump: true, connect: false, .. })));
         let serve = parse("pinion serve --config a.toml --listen [::]:1 --listen [::]:2").expect("valid");
         let Some(Command::Serve(file)) = serve.command else { panic!("serve") };
         assert_eq!(file.flags.listen, ["[::]:1", "[::]:2"]);
