@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod balancing;
 mod backend_dies;
 mod backpressure;
 mod bench_command;
@@ -16,7 +17,9 @@ mod expect_continue;
 mod fair_cores;
 mod forwarded_fields;
 mod harness_itself;
+mod health;
 mod hop_by_hop;
+mod hot_change;
 mod keeps_alive;
 mod lends;
 mod mixture;
@@ -26,10 +29,13 @@ mod pipelining;
 mod real_clients;
 mod refuses;
 mod relay;
+mod queue;
 mod reload;
 mod response_faults;
 mod restart;
 mod retry;
+mod routes;
+mod rules;
 mod socket_options;
 mod statistics;
 mod turns;

@@ -19,6 +19,7 @@ pub struct Settings {
     cores: Option<String>,
     open_files: Option<u32>,
     route_lines: Vec<String>,
+    routes: Option<String>,
 }
 
 static TURN: AtomicUsize = AtomicUsize::new(0);
@@ -32,6 +33,11 @@ impl Settings {
     /// The same, to a URL.
     pub fn to_url(url: &str) -> Settings {
         Settings { backends: vec![url.to_owned()], listeners: 1, ..Settings::default() }
+    }
+
+    /// These `[[route]]` tables, as TOML.
+    pub fn routes(text: &str) -> Settings {
+        Settings { routes: Some(text.to_owned()), listeners: 1, ..Settings::default() }
     }
 
     /// One more backend.
@@ -95,6 +101,9 @@ impl Settings {
         text.push_str(&lines(self.sections.get("server")));
         for (name, own) in self.sections.iter().filter(|(name, _)| *name != "server") {
             text.push_str(&format!("\n[{name}]\n{}", lines(Some(own))));
+        }
+        if let Some(routes) = &self.routes {
+            return format!("{text}\n{routes}\n");
         }
         let backends: Vec<String> =
             self.backends.iter().map(|url| format!("{{ url = \"{url}\" }}")).collect();
