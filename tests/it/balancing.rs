@@ -10,7 +10,8 @@ fn names(count: usize) -> Vec<Origin> {
 }
 
 fn proxy(origins: &[Origin], weights: &[u32], lines: &str) -> Pinion {
-    let backend = |(origin, weight): (&Origin, &u32)| format!("{{ url = \"{}\", weight = {weight} }}", origin.url());
+    let backend =
+        |(origin, weight): (&Origin, &u32)| format!("{{ url = \"{}\", weight = {weight} }}", origin.url());
     let backends: Vec<String> = origins.iter().zip(weights).map(backend).collect();
     let route = format!("[[route]]\nvhost = \"*\"\nbackends = [{}]\n{lines}\n", backends.join(", "));
     Settings::routes(&route).start()
@@ -86,7 +87,9 @@ fn least_connections_counts_what_is_in_flight() {
     for _ in 0..10 {
         let mut client = pinion.client();
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        harness::wait::until("it is somewhere", || !slow.requests().is_empty() || !quick.requests().is_empty());
+        harness::wait::until("it is somewhere", || {
+            !slow.requests().is_empty() || !quick.requests().is_empty()
+        });
         if !slow.requests().is_empty() {
             hung = Some(client);
             break;

@@ -27,7 +27,8 @@ fn switchable(name: &'static str) -> (Origin, Arc<AtomicBool>, Arc<AtomicUsize>)
 }
 
 fn route(origins: &[&Origin], lines: &str) -> String {
-    let backends: Vec<String> = origins.iter().map(|origin| format!("{{ url = \"{}\" }}", origin.url())).collect();
+    let backends: Vec<String> =
+        origins.iter().map(|origin| format!("{{ url = \"{}\" }}", origin.url())).collect();
     format!("[[route]]\nvhost = \"*\"\nbackends = [{}]\n{lines}\n", backends.join(", "))
 }
 
@@ -71,7 +72,8 @@ fn no_request_that_may_be_repeated_fails_when_one_of_three_backends_is_killed() 
 fn failures_in_a_row_open_the_circuit_and_a_trial_closes_it() {
     let (sick, well, _) = switchable("sick");
     let (healthy, _, _) = switchable("healthy");
-    let breaker = "[circuit_breaker]\nfailure_threshold = 3\nreset_timeout_ms = 300\nreset_timeout_ms_max = 300\n";
+    let breaker =
+        "[circuit_breaker]\nfailure_threshold = 3\nreset_timeout_ms = 300\nreset_timeout_ms_max = 300\n";
     let pinion = Settings::routes(&format!("{breaker}{}", route(&[&sick, &healthy], ""))).start();
     let mut client = pinion.client();
     well.store(false, Ordering::SeqCst);
@@ -127,7 +129,8 @@ fn below_the_panic_threshold_the_dead_are_asked_too() {
 fn probes_take_a_backend_out_and_bring_it_back_once_per_process() {
     let (sick, well, probes) = switchable("sick");
     let (healthy, _, _) = switchable("healthy");
-    let health = "[health]\nactive = \"http\"\ninterval_ms = 100\ntimeout_ms = 1000\nunhealthy_threshold = 2\n";
+    let health =
+        "[health]\nactive = \"http\"\ninterval_ms = 100\ntimeout_ms = 1000\nunhealthy_threshold = 2\n";
     let began = Instant::now();
     let pinion = Settings::routes(&format!("{health}{}", route(&[&sick, &healthy], ""))).cores("2").start();
     let mut client = pinion.client();
@@ -149,7 +152,8 @@ fn a_tcp_probe_needs_no_answer() {
     let origin = Origin::answering("here");
     let silent = OriginProcess::start(PROGRAM, "answer");
     let addr = silent.addr();
-    let health = "[health]\nactive = \"tcp\"\ninterval_ms = 100\ntimeout_ms = 1000\nunhealthy_threshold = 1\n";
+    let health =
+        "[health]\nactive = \"tcp\"\ninterval_ms = 100\ntimeout_ms = 1000\nunhealthy_threshold = 1\n";
     let routes = format!(
         "{health}[[route]]\nvhost = \"*\"\nretries = 0\nbackends = [{{ url = \"{}\" }}, {{ url = \"http://{addr}\" }}]\n",
         origin.url()

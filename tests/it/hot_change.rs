@@ -64,7 +64,8 @@ fn a_thousand_changes_a_second_lose_and_misroute_nothing() {
                     let in_force = committed.load(Ordering::SeqCst);
                     let answer = client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).response();
                     assert_eq!(answer.status, 200, "{}", answer.text());
-                    let epoch = answer.fields.one("x-epoch").map(|epoch| epoch.parse::<u32>().expect("a number"));
+                    let epoch =
+                        answer.fields.one("x-epoch").map(|epoch| epoch.parse::<u32>().expect("a number"));
                     if host == "other.example" {
                         assert_eq!((answer.text().as_str(), epoch), ("still", None));
                         continue;
@@ -84,7 +85,8 @@ fn a_thousand_changes_a_second_lose_and_misroute_nothing() {
     let began = Instant::now();
     for epoch in 2..2 + CHANGES {
         let current = publisher.current();
-        let route = current.model().routes.iter().find(|route| route.id.as_str() == "moving").expect("it is there");
+        let route =
+            current.model().routes.iter().find(|route| route.id.as_str() == "moving").expect("it is there");
         let mut model = current.model().clone();
         model.routes = model.routes.with(Arc::new(changed(route, epoch))).expect("no conflict");
         begun.store(epoch, Ordering::SeqCst);

@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-mod balancing;
 mod backend_dies;
 mod backpressure;
+mod balancing;
 mod bench_command;
 mod bodies;
 mod busy_poll;
@@ -26,10 +26,10 @@ mod mixture;
 mod open_files;
 mod path_normalised;
 mod pipelining;
+mod queue;
 mod real_clients;
 mod refuses;
 mod relay;
-mod queue;
 mod reload;
 mod response_faults;
 mod restart;

@@ -66,7 +66,8 @@ fn a_full_queue_and_a_long_wait_get_503_and_a_client_that_leaves_frees_its_place
     // One waits in vain; once it does, the next is refused at once.
     let mut waiting = asking(&pinion, 1).remove(0);
     let mut turned_away = asking(&pinion, 8);
-    let answered = turned_away.iter_mut().map(|client| client.response().status).filter(|status| *status == 503);
+    let answered =
+        turned_away.iter_mut().map(|client| client.response().status).filter(|status| *status == 503);
     assert_eq!(answered.count(), 8, "whoever of the nine waited was told after its time");
     refused(&mut waiting);
     // Who leaves makes room for another.

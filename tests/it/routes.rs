@@ -78,7 +78,15 @@ fn explain_names_route_rule_and_backend() {
     };
     let (code, said) = run(&["--host", "a.example.com:80", "--path", "/api/users?x=1"]);
     assert_eq!(code, Some(0));
-    for part in ["route    api", "*.example.com", "paths[1]", "/v1/users?x=1", "/base/v1/users?x=1", "weight 3", "not paths[0]"] {
+    for part in [
+        "route    api",
+        "*.example.com",
+        "paths[1]",
+        "/v1/users?x=1",
+        "/base/v1/users?x=1",
+        "weight 3",
+        "not paths[0]",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let (_, said) = run(&["--host", "a.example.com", "--path", "/"]);

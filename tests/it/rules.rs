@@ -80,7 +80,8 @@ fn change_origin_speaks_to_the_target_in_its_own_name() {
     let pinion = proxy(&usual, &rules);
     let mut client = pinion.client();
     let ask = |client: &mut Client, path: &str| {
-        let wire = format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\nOrigin: https://shop.example\r\n\r\n");
+        let wire =
+            format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\nOrigin: https://shop.example\r\n\r\n");
         client.send(wire).response();
         target.requests().pop().expect("it came")
     };
@@ -138,7 +139,8 @@ fn redirects_and_fixed_answers_need_no_backend() {
     assert!(origin.requests().is_empty());
     assert_eq!(send(&mut client, "GET", "/else").text(), "backend", "on the same connection");
     // A body that nobody reads: the answer comes, and nothing of it is taken for a request.
-    let wire = "POST /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n123";
+    let wire =
+        "POST /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n123";
     let mut client = pinion.client();
     assert_eq!(client.send(wire).response().status, 410);
     client.closed();
@@ -147,13 +149,16 @@ fn redirects_and_fixed_answers_need_no_backend() {
 
 #[test]
 fn a_websocket_is_routed_by_the_same_rules() {
-    let (usual, chat) = (Origin::answering("usual"), Origin::start(|conn| {
-        let Some(request) = conn.request() else { return };
-        assert_eq!(request.target, "/rooms/7");
-        let key = request.fields.one("sec-websocket-key").expect("a handshake").to_owned();
-        conn.send(harness::ws::switch(&key));
-        conn.echo_bytes();
-    }));
+    let (usual, chat) = (
+        Origin::answering("usual"),
+        Origin::start(|conn| {
+            let Some(request) = conn.request() else { return };
+            assert_eq!(request.target, "/rooms/7");
+            let key = request.fields.one("sec-websocket-key").expect("a handshake").to_owned();
+            conn.send(harness::ws::switch(&key));
+            conn.echo_bytes();
+        }),
+    );
     let rules = format!(
         "{{ match = \"regex\", pattern = \"^/ws/(\\\\d+)$\", rewrite = \"/rooms/$1\", target = \"{}\" }}",
         chat.url()
