@@ -25,7 +25,7 @@ fn paths_are_rewritten_with_groups_and_keep_their_query() {
     let rules = r#"{ match = "regex", pattern = "^/api/v(\\d+)/(.*)$", rewrite = "/version/$1/$2" },
         { match = "regex", pattern = "^/api/(.*)$", rewrite = "/v1/$1" },
         { match = "regex", pattern = "^/_api/login$", rewrite = "/auth/login" },
-        { match = "regex", pattern = "^/named/(?P<what>[a-z]+)$", rewrite = "/by/${what}/$what" },
+        { match = "regex", pattern = "^/named/(?P<what>[a-z]+)$", rewrite = "/by/$${what}/$what" },
         { match = "prefix", pattern = "/old", rewrite = "/new" },
         { match = "exact", pattern = "/one", rewrite = "/1" }"#;
     let pinion = proxy(&origin, rules);

@@ -209,7 +209,13 @@ impl Request<'_> {
     /// # Errors
     /// When its turn does not come.
     pub(crate) async fn wait(&mut self, conn: &ClientConn, view: &View) -> Result<(), Refusal<'static>> {
-        let Turn::Awaited(ticket) = std::mem::replace(&mut self.turn, Turn::Free) else { return Ok(()) };
+        let ticket = match std::mem::replace(&mut self.turn, Turn::Free) {
+            Turn::Awaited(ticket) => ticket,
+            has_place => {
+                self.turn = has_place;
+                return Ok(());
+            }
+        };
         // Boxed: only who waits needs the room.
         let permit = Box::pin(queue::wait(conn, *ticket, self.route.model.queue_timeout_ms)).await?;
         self.turn = Turn::Taken { _permit: permit };
