@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use config_core::Snapshot;
+use config_core::publish::Publish;
 use config_core::status::Count;
 
 use crate::core::shared::Shared;
@@ -19,7 +20,7 @@ use crate::error::Error;
 use crate::io::{self, TcpListener};
 use crate::local;
 use crate::table::compile::Table;
-use crate::table::publish::Tables;
+use crate::table::publish::{Publisher, Tables};
 
 pub use crate::io::simulated::{Chance, Report, Rules, disturb, disturbed_us, remark, report, trace};
 
@@ -49,6 +50,20 @@ impl Proxy {
             done.set(true);
         });
         Ok(Proxy { shared, ended })
+    }
+
+    /// Publishes a snapshot: requests from now on are served by it.
+    ///
+    /// # Errors
+    /// When the snapshot does not compile.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) -> Result<(), Error> {
+        let publisher = Publisher::new(Arc::clone(&self.shared));
+        let prepared =
+            publisher.prepare(snapshot).map_err(|error| Error::Configuration(error.to_string()))?;
+        publisher.commit(prepared);
+        // The cores of a process get a message; this one is where we are.
+        local::with(|local| local.adopt_table());
+        Ok(())
     }
 
     /// Stops accepting and lets what runs end; idle connections have `idle_grace` for one more request.

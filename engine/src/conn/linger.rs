@@ -14,8 +14,10 @@ const LINGER_BYTES_MAX: usize = 512 * 1024;
 /// Ends a connection whose answer is complete.
 pub(crate) async fn close(conn: ClientConn) {
     let stall_ms = conn.local.view().model().timeouts.write_stall_ms;
-    // It ends well or not: in both cases the connection is closed next.
-    let _ = sent_below(&conn.stream, &conn.alarm, 0, stall_ms).await;
+    if sent_below(&conn.stream, &conn.alarm, 0, stall_ms).await.is_err() {
+        // The client takes no more: what it has must not look like all there is.
+        return conn.stream.reset_on_close();
+    }
     if conn.is_last_request && conn.machine.is_request_read() && conn.intake.is_empty() {
         return; // Nothing unread, and nothing to come.
     }

@@ -20,7 +20,7 @@ use protocol::h1::client::ResponseEvent;
 use protocol::h1::server::RequestEvent;
 use protocol::rules::cookie;
 use protocol::ws::handshake;
-use protocol::{ResponseError, ResponseFraming, ResponseHead, Span};
+use protocol::{ResponseError, ResponseFraming, ResponseHead, Span, Status};
 
 use super::finish;
 use super::gather::Gather;
@@ -335,8 +335,9 @@ impl<'a> Transfer<'a> {
                 match event {
                     ResponseEvent::Interim => {
                         self.continue_at = None;
-                        finish::count(local.counters(), head.status);
-                        conn.machine.write_interim(gather.buf(), input, &head);
+                        if conn.machine.write_interim(gather.buf(), input, &head) {
+                            finish::count(local.counters(), head.status);
+                        }
                     }
                     ResponseEvent::Upgraded => {
                         let Some(key) = &self.request.upgrade else { continue };
@@ -411,7 +412,8 @@ impl<'a> Transfer<'a> {
     }
 
     fn safe_if_unheard(&self, fault: Fault) -> Fault {
-        let unsent = self.backend.stream.taken() == self.backend_taken_before;
+        let stream = &self.backend.stream;
+        let unsent = stream.taken() == self.backend_taken_before && !stream.is_sending();
         if unsent || self.request.idempotent { fault.retry_safe() } else { fault }
     }
 
@@ -496,7 +498,9 @@ impl<'a> Transfer<'a> {
     /// The backend has not said 100, and the client is waiting for it: say it ourselves.
     fn answer_expectation(&mut self) {
         let mut gather = Gather::new(&self.conn.stream, &self.conn.local.counters().client_bytes_out);
-        self.conn.machine.write_continue(gather.buf());
+        if self.conn.machine.write_continue(gather.buf()) {
+            finish::count(self.conn.local.counters(), Status::CONTINUE);
+        }
     }
 }
 

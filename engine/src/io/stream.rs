@@ -191,6 +191,11 @@ impl Stream {
         self.with_socket(|socket| socket.taken()).unwrap_or(0)
     }
 
+    /// Whether the kernel is at work on a send: it may have taken more than [`Stream::taken`] says.
+    pub fn is_sending(&self) -> bool {
+        self.with_socket(|socket| socket.is_sending()).unwrap_or(false)
+    }
+
     /// The peer has reset the connection, or it failed otherwise.
     pub fn is_broken(&self) -> bool {
         self.with_socket(|socket| socket.is_broken()).unwrap_or(true)

@@ -309,10 +309,10 @@ impl Server {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Forwards an interim response; nothing to an HTTP/1.0 client, which would not understand it.
-    pub fn write_interim(&mut self, out: &mut Vec<u8>, input: &[u8], head: &ResponseHead) {
+    /// Forwards an interim response; nothing (and false) to an HTTP/1.0 client, which would not understand it.
+    pub fn write_interim(&mut self, out: &mut Vec<u8>, input: &[u8], head: &ResponseHead) -> bool {
         if self.version == Version::Http10 {
-            return;
+            return false;
         }
         if head.status == Status::CONTINUE {
             self.continue_awaited = false;
@@ -320,13 +320,16 @@ impl Server {
         self.write_status_line(out, head.status, head.reason.of(input));
         encode::copy_fields(out, input, &head.fields, REFRAMED | Name::Trailer.bit());
         out.extend_from_slice(b"\r\n");
+        true
     }
 
-    /// Writes our own 100, if the client waits for one.
-    pub fn write_continue(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.continue_awaited) {
+    /// Writes our own 100, if the client waits for one; tells whether it does.
+    pub fn write_continue(&mut self, out: &mut Vec<u8>) -> bool {
+        let is_awaited = std::mem::take(&mut self.continue_awaited);
+        if is_awaited {
             out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
+        is_awaited
     }
 
     /// Forwards the 101 that makes the connection a WebSocket; afterwards the machine is not used any more.

@@ -39,6 +39,8 @@ pub(crate) struct Socket {
     in_flight: u8,
     /// Those of them that are cancellations.
     cancels: u8,
+    /// One of the cancellations since the last try has found nothing.
+    has_missed: bool,
     closing: bool,
     /// It accepts instead of receiving.
     is_listener: bool,
@@ -74,6 +76,7 @@ impl Socket {
             fd,
             in_flight: 0,
             cancels: 0,
+            has_missed: false,
             closing: false,
             is_listener: false,
             dirty: false,
@@ -140,6 +143,11 @@ impl Socket {
     /// Bytes that the kernel has taken.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// The kernel has bytes of which it has not said yet whether it took them.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| outbox.sending)
     }
 
     /// Failed in either direction.
@@ -548,8 +556,10 @@ impl Core {
             return;
         }
         // An operation that was just then between two tries (a connect to a full unix backlog always is) is not found,
-        // and might never end by itself.
-        if completion.result < 0 && socket.in_flight > 0 && socket.cancels == 0 {
+        // and might never end by itself. Its cancellation need not be the last one that is confirmed.
+        socket.has_missed |= completion.result < 0;
+        if socket.has_missed && socket.in_flight > 0 && socket.cancels == 0 {
+            socket.has_missed = false;
             return self.cancel_in_flight(completion.key, socket);
         }
         self.finish_close(completion.key, &mut sockets);

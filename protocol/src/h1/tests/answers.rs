@@ -175,10 +175,10 @@ fn interim_responses_reach_only_those_who_know_them() {
     let wire = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\nX: y\r\nContent-Length: 9\r\n\r\n";
     let head = response(wire, Method::Get);
     let mut out = Vec::new();
-    asked(GET).write_interim(&mut out, wire.as_bytes(), &head);
+    assert!(asked(GET).write_interim(&mut out, wire.as_bytes(), &head));
     assert_eq!(out, b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
     out.clear();
-    asked(GET_OLD).write_interim(&mut out, wire.as_bytes(), &head);
+    assert!(!asked(GET_OLD).write_interim(&mut out, wire.as_bytes(), &head));
     assert!(out.is_empty());
 }
 
@@ -212,8 +212,8 @@ fn a_client_that_waits_for_100_never_stalls_and_never_desyncs() {
     // Our 100, once; then the answer, and the connection lives on.
     let (mut server, mut head) = begin();
     let mut out = Vec::new();
-    server.write_continue(&mut out);
-    server.write_continue(&mut out);
+    assert!(server.write_continue(&mut out));
+    assert!(!server.write_continue(&mut out));
     assert_eq!(out, b"HTTP/1.1 100 Continue\r\n\r\n");
     body(&mut server, &mut head);
     server.write_answer(&mut out, Status::OK, &[], b"", false);

@@ -13,7 +13,7 @@ pub struct Rules {
     pub jitter_us_max: u32,
     /// Longest turn of the core that does not sleep.
     pub turn_us_max: u32,
-    /// Bytes arrive in pieces of 1 to this many.
+    /// Bytes arrive in pieces of 1 to this many; with `u32::MAX`, all that is on its way at once.
     pub segment_bytes_max: u32,
     /// Bytes that a sender's kernel takes before the sender has to wait.
     pub send_buffer_bytes: u32,

@@ -242,7 +242,10 @@ impl World {
             return self.try_input(fds[reader], buffers);
         }
         let room = (self.rules.receive_buffer_bytes as usize).saturating_sub(pipe.arrived.len());
-        let segment = 1 + self.chance.below(self.rules.segment_bytes_max.into()) as usize;
+        let segment = match self.rules.segment_bytes_max {
+            u32::MAX => usize::MAX,
+            max => 1 + self.chance.below(max.into()) as usize,
+        };
         let count = segment.min(room).min(pipe.sent.len());
         if count == 0 {
             return; // The reader's next receive sets it going again.
