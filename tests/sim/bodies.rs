@@ -10,7 +10,11 @@ pub(crate) struct Owner {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
+    Request,
     Answer,
+    /// Frames of a session, from its client and from its backend.
+    Up,
+    Down,
 }
 
 impl Owner {

@@ -2,9 +2,11 @@
 //!
 //! Used by clients and origins. Parses just enough HTTP to judge what the proxy sent; shares nothing with the product.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use engine::io::{Alarm, Stream, freeze, now_ms};
+use engine::io::{Alarm, Stream, freeze, now_ms, sleep};
 
 /// How a peer's reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,22 +24,48 @@ pub(crate) enum End {
 /// Bytes that a head may have before it counts as nonsense.
 const HEAD_BYTES_MAX: usize = 80 * 1024;
 
+/// Bytes that the peers of one kind have said and heard.
+#[derive(Default)]
+pub(crate) struct Traffic {
+    pub(crate) sent: Cell<u64>,
+    pub(crate) received: Cell<u64>,
+}
+
 /// One end of a connection.
 pub(crate) struct Wire {
-    pub(crate) stream: Stream,
+    pub(crate) stream: Rc<Stream>,
     buf: Vec<u8>,
     alarm: Alarm,
     patience: Duration,
+    traffic: Rc<Traffic>,
+    /// So many times more, it rests before it reads on; and how long.
+    pub(crate) rests: (u32, Duration),
 }
 
 impl Wire {
-    pub(crate) fn new(stream: Stream, patience: Duration) -> Wire {
+    pub(crate) fn new(stream: Stream, patience: Duration, traffic: &Rc<Traffic>) -> Wire {
         stream.start_receiving();
-        Wire { stream, buf: Vec::new(), alarm: Alarm::new(), patience }
+        let (stream, traffic) = (Rc::new(stream), Rc::clone(traffic));
+        Wire { stream, buf: Vec::new(), alarm: Alarm::new(), patience, traffic, rests: (0, Duration::ZERO) }
+    }
+
+    /// What is needed to send beside a reader of the wire.
+    pub(crate) fn sender(&self) -> Sender {
+        let (stream, traffic) = (Rc::clone(&self.stream), Rc::clone(&self.traffic));
+        Sender { stream, patience: self.patience, traffic }
+    }
+
+    /// Whether a fault of the network has touched the connection.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.stream.is_disturbed()
     }
 
     /// Waits for more bytes.
     async fn fill(&mut self) -> Result<(), End> {
+        if self.rests.0 > 0 {
+            self.rests.0 -= 1;
+            sleep(self.rests.1).await;
+        }
         self.alarm.set(Some(now_ms() + self.patience.as_millis() as u64));
         let (stream, alarm) = (&self.stream, &self.alarm);
         let received = std::future::poll_fn(|_| match stream.poll_recv() {
@@ -46,7 +74,10 @@ impl Wire {
         })
         .await;
         match received {
-            Some(Ok(Some(lease))) => self.buf.extend_from_slice(&lease),
+            Some(Ok(Some(lease))) => {
+                self.traffic.received.set(self.traffic.received.get() + lease.len() as u64);
+                self.buf.extend_from_slice(&lease);
+            }
             Some(Ok(None)) => return Err(End::Fin),
             Some(Err(_)) => return Err(End::Reset),
             None => return Err(End::Silence),
@@ -130,24 +161,43 @@ impl Wire {
         }
         Ok(())
     }
-
-    /// Queues bytes and waits until nearly all have left.
-    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), End> {
-        send(&self.stream, bytes, self.patience).await
-    }
 }
 
 /// Bytes that a peer leaves queued before it goes on.
 const QUEUED_BYTES_MAX: u32 = 16 * 1024;
 
-/// Queues bytes on a stream and waits until nearly all have left.
-pub(crate) async fn send(stream: &Stream, bytes: &[u8], patience: Duration) -> Result<(), End> {
-    stream.send(freeze(bytes.to_vec()));
-    sent_below(stream, QUEUED_BYTES_MAX, patience).await
+/// The sending half.
+pub(crate) struct Sender {
+    pub(crate) stream: Rc<Stream>,
+    patience: Duration,
+    traffic: Rc<Traffic>,
+}
+
+impl Sender {
+    /// Queues bytes and waits until nearly all have left.
+    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), End> {
+        self.traffic.sent.set(self.traffic.sent.get() + bytes.len() as u64);
+        for piece in bytes.chunks(QUEUED_BYTES_MAX as usize) {
+            self.stream.send(freeze(piece.to_vec()));
+            sent_below(&self.stream, QUEUED_BYTES_MAX, self.patience).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all has left.
+    pub(crate) async fn flush(&self) -> Result<(), End> {
+        sent_below(&self.stream, 0, self.patience).await
+    }
+
+    /// All has left, and no more will come.
+    pub(crate) async fn finish(&self) -> Result<(), End> {
+        self.flush().await?;
+        self.stream.shutdown_write().map_err(|_| End::Reset)
+    }
 }
 
 /// Waits until at most `bytes` are queued.
-pub(crate) async fn sent_below(stream: &Stream, bytes: u32, patience: Duration) -> Result<(), End> {
+async fn sent_below(stream: &Stream, bytes: u32, patience: Duration) -> Result<(), End> {
     let alarm = Alarm::new();
     alarm.set(Some(now_ms() + patience.as_millis() as u64));
     std::future::poll_fn(|_| match stream.poll_sent_below(bytes) {

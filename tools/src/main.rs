@@ -11,6 +11,7 @@ mod counts;
 mod fire;
 mod fuzz;
 mod run;
+mod sim;
 mod test;
 mod tidy;
 
@@ -26,6 +27,7 @@ cargo x <task>
   tidy          sizes, crate arrows, banned calls, documents that name files
   fuzz ARGS…    every fuzzer in turn, corpora grown and made small again: cargo x fuzz --minutes 20 [TARGET…]
   bench ARGS…   measurements: cargo x bench peers
+  sim ARGS…     the engine in simulated worlds: cargo x sim --minutes 10, --seeds 100000, or one again: --seed 7
   fire ARGS…    the real proxy under attack: cargo x fire --minutes 10
 ";
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(&root),
         "fuzz" => fuzz::task(&root, &rest),
         "bench" => bench::run(&root, &rest),
+        "sim" => sim::run(&root, &rest),
         "fire" => fire::run(&root, &rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
