@@ -49,6 +49,8 @@ pub(crate) struct Which {
 pub(crate) struct Backends {
     upstreams: RefCell<HashMap<u64, Rc<LocalUpstream>, BySerial>>,
     backends: RefCell<HashMap<u64, Rc<LocalBackend>, BySerial>>,
+    /// The same backends in the order in which they came: what is done to all is done in an order that a run repeats.
+    in_order: RefCell<Vec<Rc<LocalBackend>>>,
 }
 
 impl Backends {
@@ -71,7 +73,11 @@ impl Backends {
         let mut backends = self.backends.borrow_mut();
         let own = shared.backends.iter().map(|backend| {
             let state = &backend.state;
-            let new = || Rc::new(LocalBackend::new(Arc::clone(state), core.index));
+            let new = || {
+                let new = Rc::new(LocalBackend::new(Arc::clone(state), core.index));
+                self.in_order.borrow_mut().push(Rc::clone(&new));
+                new
+            };
             Rc::clone(backends.entry(state.serial).or_insert_with(new))
         });
         let upstream = Rc::new(LocalUpstream {
@@ -93,8 +99,9 @@ impl Backends {
     pub(crate) fn tick(&self, rules: &model::Pool, now_ms: u64) {
         self.upstreams.borrow_mut().retain(|_, upstream| !upstream.shared.retired.load(Ordering::Relaxed));
         let mut gone = Vec::new();
-        self.backends.borrow_mut().retain(|_, backend| {
+        self.in_order.borrow_mut().retain(|backend| {
             if backend.state.retired.load(Ordering::Relaxed) {
+                self.backends.borrow_mut().remove(&backend.state.serial);
                 gone.push(Rc::clone(backend));
                 return false;
             }
@@ -106,13 +113,13 @@ impl Backends {
 
     /// Closes every idle connection.
     pub(crate) fn clear(&self) {
-        self.backends.borrow().values().for_each(|backend| backend.pool.clear());
+        self.in_order.borrow().iter().for_each(|backend| backend.pool.clear());
     }
 
     /// Idle connections now.
     #[cfg(feature = "simulation")]
     pub(crate) fn pooled(&self) -> usize {
-        self.backends.borrow().values().map(|backend| backend.pool.len()).sum()
+        self.in_order.borrow().iter().map(|backend| backend.pool.len()).sum()
     }
 }
 
