@@ -266,7 +266,7 @@ impl Judge<'_> {
         let framing =
             head.answer_framing(self.exchange.method == "HEAD").unwrap_or(crate::wire::Framing::None);
         let end = wire.body(framing, |_| {}).await;
-        self.check(matches!(status, 400 | 408 | 502 | 504), || format!("the proxy answers {status}"));
+        self.check(matches!(status, 400 | 408 | 502 | 503 | 504), || format!("the proxy answers {status}"));
         let is_excused = before.is_late || self.is_cut_later();
         self.check(end.is_ok() || is_excused || !self.is_calm(wire), || {
             format!("the proxy's {status} breaks off: {end:?}")
@@ -277,7 +277,10 @@ impl Judge<'_> {
             let is_lost = expected.is_none() && status == 502 && self.is_reset_by_backend();
             // Who stalls is told so, unless the backend's failure comes first.
             let is_stalled = status == 408 && matches!(self.exchange.act, ClientAct::Stall { .. });
-            self.check(is_lost || is_stalled || expected == Some(status), || {
+            let is_unusable = status == 503
+                && self.ledger.may_be_open()
+                && self.ledger.record(self.exchange.number).attempts == 0;
+            self.check(is_lost || is_stalled || is_unusable || expected == Some(status), || {
                 format!("the proxy answers {status}, not {expected:?}")
             });
             self.check(!self.must_be_repeated(), || format!("{status}, but it was not tried again"));
@@ -314,7 +317,8 @@ impl Judge<'_> {
         // An interim answer is a sign of work on the request.
         let is_silent = answer.interims == 0 && !(exchange.expect && answer.says_continue);
         let fewest = plan.reloads.iter().map(|(_, backends)| backends.len()).min().unwrap_or(usize::MAX);
-        let has_other = fewest.min(plan.backends) > 1 && plan.settings.retries > 0;
+        let has_other =
+            fewest.min(plan.backends) > 1 && plan.settings.retries > 0 && !self.ledger.may_be_open();
         let can = record.reused || has_other;
         failed
             && record.attempts == 1

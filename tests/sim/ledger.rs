@@ -48,6 +48,8 @@ pub(crate) struct Ledger {
     pub(crate) backend_conns: Cell<u64>,
     pub(crate) backend_conns_open: Cell<usize>,
     pub(crate) clients_left: Cell<usize>,
+    /// Attempts that backends have spoiled.
+    failures: Cell<u32>,
     /// Exchanges whose client has closed its connection.
     left: RefCell<Vec<bool>>,
     /// The proxy has been told to drain.
@@ -63,6 +65,7 @@ impl Ledger {
     pub(crate) fn new(plan: Plan) -> Rc<Ledger> {
         Rc::new(Ledger {
             records: RefCell::new(vec![Record::default(); plan.exchanges.len()]),
+            failures: Cell::new(0),
             left: RefCell::new(vec![false; plan.exchanges.len()]),
             clients_left: Cell::new(plan.clients.len()),
             plan,
@@ -91,8 +94,15 @@ impl Ledger {
         let record = &mut self.records.borrow_mut()[exchange.number as usize];
         let attempt = record.attempts;
         let act = Some(exchange.answer(attempt).act);
+        let is_spoiled = act.is_some_and(|act| !act.answers_wholly());
+        self.failures.set(self.failures.get() + u32::from(is_spoiled));
         *record = Record { attempts: attempt + 1, act, reused };
         attempt
+    }
+
+    /// A backend may have failed so often that its circuit is open.
+    pub(crate) fn may_be_open(&self) -> bool {
+        self.failures.get() >= self.plan.settings.failure_threshold()
     }
 
     /// The last attempt came upon something else than planned.

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use plan::Plan;
 
 /// Worlds of the test, unless it is told otherwise.
-const WORLDS: u64 = 4_000;
+const WORLDS: u64 = 3_000;
 /// Worlds that are run twice.
 const TWICE: u64 = 40;
 /// Lines of trace that a failure shows, and a replay.

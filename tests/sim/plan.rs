@@ -209,7 +209,7 @@ const BODY_BYTES_MAX: u64 = 600 * 1024;
 /// Bodies that travel with an answer that must arrive in one piece.
 const POISON_BODY_BYTES_MAX: u64 = 1500;
 
-const GOOD_STATUSES: [u16; 8] = [200, 200, 200, 201, 204, 304, 404, 503];
+const GOOD_STATUSES: [u16; 8] = [200, 200, 200, 201, 204, 304, 404, 500];
 
 impl Plan {
     pub(crate) fn draw(seed: u64, trace_lines_max: usize) -> Plan {

@@ -52,6 +52,11 @@ pub(crate) fn draw_settings(backends: usize, chance: &mut Chance) -> Settings {
 }
 
 impl Settings {
+    /// Failures in a row that open a backend's circuit; each comes alone.
+    pub(crate) fn failure_threshold(&self) -> u32 {
+        self.snapshot(1).model().circuit_breaker.failure_threshold
+    }
+
     /// A snapshot of these settings.
     pub(crate) fn snapshot(&self, epoch: u32) -> Arc<Snapshot> {
         let urls =
