@@ -36,6 +36,8 @@ pub(crate) enum Proxy {
     NginxWide,
     Haproxy,
     Pinion,
+    /// Pinion with 100,000 routes that nobody asks for.
+    PinionRoutes,
     /// Pinion told not to use io_uring.
     PinionEpoll,
     /// A bare relay of the shoot-out.
@@ -63,6 +65,7 @@ impl Proxy {
             Proxy::NginxWide => nginx::command(setup, nginx::Buffers::Wide)?,
             Proxy::Haproxy => haproxy::command(setup)?,
             Proxy::Pinion => pinion::command(setup)?,
+            Proxy::PinionRoutes => pinion::command_with_routes(setup)?,
             Proxy::PinionEpoll => pinion::command_on_epoll(setup)?,
             Proxy::Relay(runtime) => runtime.command(setup)?,
         };
@@ -73,9 +76,12 @@ impl Proxy {
     pub(crate) fn forwarded_fields(self) -> &'static [&'static str] {
         match self {
             Proxy::Direct => &[],
-            Proxy::Nginx | Proxy::NginxWide | Proxy::Haproxy | Proxy::Pinion | Proxy::PinionEpoll => {
-                FORWARDED_FIELDS
-            }
+            Proxy::Nginx
+            | Proxy::NginxWide
+            | Proxy::Haproxy
+            | Proxy::Pinion
+            | Proxy::PinionRoutes
+            | Proxy::PinionEpoll => FORWARDED_FIELDS,
             Proxy::Relay(_) => RELAY_FIELDS,
         }
     }
@@ -92,6 +98,7 @@ impl Proxy {
             Proxy::Nginx => nginx::version(),
             Proxy::NginxWide => "nginx-wide is nginx with buffers of 32 KiB".to_owned(),
             Proxy::Haproxy => haproxy::version(),
+            Proxy::PinionRoutes => "the same with 100,000 routes more".to_owned(),
             Proxy::Pinion => format!("pinion {}", env!("CARGO_PKG_VERSION")),
             Proxy::PinionEpoll => "the same on epoll".to_owned(),
             Proxy::Relay(runtime) => format!("bare relay on {runtime}"),
@@ -107,6 +114,7 @@ impl fmt::Display for Proxy {
             Proxy::NginxWide => write!(f, "nginx-wide"),
             Proxy::Haproxy => write!(f, "haproxy"),
             Proxy::Pinion => write!(f, "pinion"),
+            Proxy::PinionRoutes => write!(f, "pinion-routes"),
             Proxy::PinionEpoll => write!(f, "pinion-epoll"),
             Proxy::Relay(runtime) => write!(f, "relay-{runtime}"),
         }
@@ -123,6 +131,7 @@ impl FromStr for Proxy {
             "nginx-wide" => Ok(Proxy::NginxWide),
             "haproxy" => Ok(Proxy::Haproxy),
             "pinion" => Ok(Proxy::Pinion),
+            "pinion-routes" => Ok(Proxy::PinionRoutes),
             "pinion-epoll" => Ok(Proxy::PinionEpoll),
             _ => match name.strip_prefix("relay-") {
                 Some(runtime) => runtime.parse().map(Proxy::Relay),
