@@ -212,6 +212,14 @@ fn dead_backends_are_never_picked_and_their_part_goes_to_all_others() {
 }
 
 #[test]
+fn round_robin_takes_each_in_turn_from_where_its_seed_says() {
+    let (balancer, fake, stream) =
+        (balancer(Strategy::RoundRobin, &[9, 1, 1], 7), Fake::all(3), Stream::new(0));
+    let picks: Vec<usize> = (0..6).filter_map(|_| balancer.pick(&fake, &stream.next())).collect();
+    assert_eq!(picks, [1, 2, 0, 1, 2, 0], "whatever the weights");
+}
+
+#[test]
 fn turns_behind_a_dead_backend_are_not_doubled() {
     for strategy in [Strategy::RoundRobin, Strategy::Weighted] {
         let picked = counts(&balancer(strategy, &[1; 5], 8), &Fake::without(5, &[2]), 5, 4_000);

@@ -20,7 +20,7 @@ pub(crate) enum Verdict {
     Nothing,
 }
 
-/// By the status of an answer, 101 included; told when the head has come.
+/// By the status of an answer, 101 included.
 #[inline]
 pub(crate) fn of_status(status: u16, breaker: &CircuitBreaker) -> Verdict {
     if breaker.failure_statuses.contains(&status) { Verdict::Failure } else { Verdict::Success }
