@@ -15,15 +15,15 @@ use crate::cores;
 use crate::machine::Machine;
 
 /// What the figures of the specification are called here, and their bounds in nanoseconds.
-const TARGETS: [(&str, f64); 3] = [
+const TARGETS: [(&str, f64); 4] = [
     ("header: epoch read", 0.5),
+    ("dns: hit, addresses read", 50.0),
     ("h1: request head of 10 fields, parsed and checked", 300.0),
     ("ws: frame head, whole frame there", 3.0),
 ];
 
 /// The other figures of the specification: what they measure does not exist yet.
-const NO_CODE_YET: &str =
-    "header check of six fields, binary frame check, rate-limit check, JWT seen before, DNS hit";
+const NO_CODE_YET: &str = "header check of six fields, binary frame check, rate-limit check, JWT seen before";
 
 /// One benchmark's estimate for one operation, in nanoseconds.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! The data plane: pinned cores, each with its own io_uring loop, listeners, pools and counters.
 //!
 //! Embedders and the control plane use [`ProxyServer`]; all else is the path of a request (`docs/request-path.md`).
-//! Rooms from low to high: `io`, `metrics`, `upstream`, `balance`, `table`, `local`, `exchange`, `session`, `h1`,
+//! Rooms from low to high: `io`, `metrics`, `dns`, `upstream`, `balance`, `table`, `local`, `exchange`, `session`, `h1`,
 //! `conn`, `acceptor`, `core`.
 #![deny(unsafe_code)]
 
@@ -9,6 +9,7 @@ mod acceptor;
 mod balance;
 mod conn;
 mod core;
+pub mod dns;
 mod error;
 mod exchange;
 pub mod explain;

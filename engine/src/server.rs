@@ -16,6 +16,7 @@ use config_core::{BackendId, RouteId, Snapshot};
 use crate::core::listen::{self, Listening, Sockets};
 use crate::core::shared::Shared;
 use crate::core::start;
+use crate::dns::Names;
 use crate::error::Error;
 use crate::health::active::Prober;
 use crate::io::{self as core_io, Bound, Choice, Features, Options};
@@ -93,7 +94,7 @@ impl ProxyServer {
     /// [`ProxyServer::prepare`] and [`ProxyServer::accept`]. Does nothing on a running server.
     ///
     /// # Errors
-    /// With what the operator must change: a name that does not resolve, an address in use, a processor that is not
+    /// With what the operator must change: an address in use, a processor that is not
     /// there, io_uring missing or forbidden. Nothing is left running then.
     pub fn start(&mut self) -> Result<(), Error> {
         self.prepare()?;
@@ -113,12 +114,13 @@ impl ProxyServer {
         let options_fit = local::tcp_options(model).check();
         options_fit.map_err(|error| Error::Configuration(format!("server: {error}")))?;
         let processors = processors(&model.server.cores)?;
-        let table = Table::compile(Arc::clone(&self.snapshot), processors.len(), None);
+        let names = Names::start(&model.dns);
+        let table = Table::compile(Arc::clone(&self.snapshot), processors.len(), &names, None);
         let table = table.map_err(|error| Error::Configuration(error.to_string()))?;
         let inherited = std::mem::take(&mut self.inherited);
         let listening = listen::bind(model, processors.len(), inherited, &local::tcp_options(model))?;
         let waiting = listen::spread(&listening, processors.len())?;
-        let shared = Shared::new(Tables::new(table), &processors);
+        let shared = Shared::new(Tables::new(table), &processors, names);
         let prober = Prober::start(options(model))?;
         let _ = shared.prober.set(prober.remote());
         shared.tables.load().take_effect(None, shared.prober.get());

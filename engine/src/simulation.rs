@@ -16,6 +16,7 @@ use config_core::status::Count;
 
 use crate::core::shared::Shared;
 use crate::core::start;
+use crate::dns::Names;
 use crate::error::Error;
 use crate::io::{self, TcpListener};
 use crate::local;
@@ -39,9 +40,10 @@ impl Proxy {
     /// # Errors
     /// When the snapshot does not compile.
     pub fn install(snapshot: Arc<Snapshot>, address: SocketAddr) -> Result<Proxy, Error> {
-        let table =
-            Table::compile(snapshot, 1, None).map_err(|error| Error::Configuration(error.to_string()))?;
-        let shared = Shared::new(Tables::new(table), &[0]);
+        let names = Names::start(&snapshot.model().dns);
+        let table = Table::compile(snapshot, 1, &names, None);
+        let table = table.map_err(|error| Error::Configuration(error.to_string()))?;
+        let shared = Shared::new(Tables::new(table), &[0], names);
         let listener = TcpListener::simulated(address);
         let ended = Rc::new(Cell::new(false));
         let (core, done) = (Arc::clone(&shared), Rc::clone(&ended));

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod dns;
 pub mod files;
 pub mod message;
 pub mod origin;

@@ -66,6 +66,17 @@ impl Origin {
         Origin::listening(listener, script)
     }
 
+    /// The same, unless somebody has the address.
+    ///
+    /// # Errors
+    /// As the kernel reports.
+    pub fn try_start_at(
+        addr: SocketAddr,
+        script: impl Fn(&mut Conn) + Send + Sync + 'static,
+    ) -> std::io::Result<Origin> {
+        Ok(Origin::listening(TcpListener::bind(addr)?, script))
+    }
+
     /// The same with a small receive buffer, for an origin that reads slowly.
     pub fn start_small(buf_bytes: usize, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Origin {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");

@@ -3,12 +3,15 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::dns::Names;
 use crate::io::Remote;
 use crate::metrics::counters::Counters;
 use crate::table::publish::Tables;
 
 pub(crate) struct Shared {
     pub(crate) tables: Tables,
+    /// Names of backends; ends when the last core has.
+    pub(crate) names: Names,
     pub(crate) cores: Vec<CoreShared>,
     /// Client connections over all cores: touched when one opens or closes, never by a request.
     connections: AtomicUsize,
@@ -42,11 +45,12 @@ const FILES_SPARE: u64 = 16;
 const HAND_OVER_MIN: usize = 8;
 
 impl Shared {
-    pub(crate) fn new(tables: Tables, processors: &[usize]) -> Arc<Shared> {
+    pub(crate) fn new(tables: Tables, processors: &[usize], names: Names) -> Arc<Shared> {
         let cores =
             processors.iter().map(|processor| CoreShared { processor: *processor, ..CoreShared::default() });
         Arc::new(Shared {
             tables,
+            names,
             cores: cores.collect(),
             connections: AtomicUsize::new(0),
             by_files: OnceLock::new(),

@@ -90,7 +90,8 @@ impl Choice<'_> {
         }
         let backends = &self.upstream.backends;
         let is_alive = |backend: &&Rc<LocalBackend>| {
-            backend.state.health.availability(self.now_ms) == Availability::Usable
+            backend.state.place.is_resolved()
+                && backend.state.health.availability(self.now_ms) == Availability::Usable
         };
         backends.iter().filter(is_alive).count() * 100 < threshold * backends.len()
     }
@@ -118,6 +119,7 @@ impl Backends for Choice<'_> {
     fn is_usable(&self, index: usize) -> bool {
         let state = &self.upstream.backends[index].state;
         if self.refused.contains(&index)
+            || !state.place.is_resolved()
             || (!self.in_panic && state.health.availability(self.now_ms) == Availability::No)
         {
             return false;

@@ -146,6 +146,10 @@ async fn attend(backend: Arc<BackendState>) {
             backend.watched.store(false, Ordering::Release);
             return;
         }
+        if !backend.place.is_resolved() {
+            // Nobody picks it, and it is not its fault.
+            continue;
+        }
         let plan = backend.probing.load_full();
         let timeout_ms = plan.check.as_ref().map_or(DEAD_TIMEOUT_MS, |check| check.timeout_ms);
         let outcome = probe(&backend, &plan, &alarm, timeout_ms).await;

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use config_core::model::{EncodedPolicy, Model};
 use config_core::publish::PublishError;
@@ -12,9 +13,13 @@ use config_core::{RouteId, Snapshot};
 use protocol::{Limits, PercentPolicy};
 
 use super::route::Route;
+use crate::dns::Names;
 use crate::io::Remote;
 use crate::router::Router;
 use crate::upstream::Upstream;
+
+/// How long a publication waits for names that it is the first to have.
+const FIRST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// What a core needs to serve requests. Immutable; shared by all cores.
 pub(crate) struct Table {
@@ -24,24 +29,28 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Compiles a snapshot for so many cores. What `running` has of the same routes and backends is shared with it.
+    /// Compiles a snapshot for so many cores. What `running` has of the same routes and backends is shared with it. Blocks for
+    /// the first answers to names that are new, for at most [`FIRST_ANSWERS`]; a backend whose name has none is not picked
+    /// until there is one.
     ///
     /// # Errors
-    /// When a backend's name does not resolve; names the backend.
+    /// With what does not compile.
     pub(crate) fn compile(
         snapshot: Arc<Snapshot>,
         cores: usize,
+        names: &Names,
         running: Option<&Table>,
     ) -> Result<Table, PublishError> {
         let model = snapshot.model();
         let compile = |route: &Arc<config_core::model::Route>| {
             let before = running.and_then(|table| table.compiled(&route.id));
-            Route::compile(route, model, cores, before.map(Arc::as_ref)).map(Arc::new)
+            Route::compile(route, model, cores, names, before.map(Arc::as_ref)).map(Arc::new)
         };
         // What all routes take from the model has been compiled into each of them.
         let same_ground = running.filter(|table| table.has_same_ground(model));
         let shared = same_ground.map(|table| (&table.model().routes, &table.router));
         let router = Router::build(&model.routes, shared, compile)?;
+        names.wait_for_answers(Instant::now() + FIRST_ANSWERS);
         Ok(Table { limits: limits(model), router, snapshot })
     }
 

@@ -43,8 +43,10 @@ impl Publish for Publisher {
                 reason: "the snapshot's header is damaged".to_owned(),
             });
         }
-        let cores = self.shared.cores.len();
-        let table = Table::compile(Arc::clone(&snapshot), cores, Some(&self.shared.tables.load()))?;
+        let (cores, names) = (self.shared.cores.len(), &self.shared.names);
+        // Already now: the new names are to be asked for where they are known.
+        names.configure(&snapshot.model().dns);
+        let table = Table::compile(Arc::clone(&snapshot), cores, names, Some(&self.shared.tables.load()))?;
         Ok(Prepared::new(snapshot, Box::new(Arc::new(table))))
     }
 

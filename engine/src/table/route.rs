@@ -6,6 +6,7 @@ use config_core::model::{self, ActiveCheck, CircuitBreaker, Model, Timeouts};
 use config_core::publish::PublishError;
 use protocol::{SetFields, Status};
 
+use crate::dns::Names;
 use crate::health::active::{self, Probing};
 use crate::io::{Remote, process_ms};
 use crate::router::{RuleError, Rules};
@@ -61,24 +62,25 @@ impl Route {
     /// Compiles a route. What `before`, the same route as it runs, has of the same backends is shared with it.
     ///
     /// # Errors
-    /// When a backend's name does not resolve; names the backend.
+    /// With what does not compile.
     pub(crate) fn compile(
         route: &Arc<model::Route>,
         model: &Model,
         cores: usize,
+        names: &Names,
         before: Option<&Route>,
     ) -> Result<Route, PublishError> {
         let upstream = |config: &Arc<model::Upstream>| {
             let known = before.map(|before| before.upstreams().collect::<Vec<_>>()).unwrap_or_default();
-            Upstream::compile(config, cores, &known)
+            Upstream::compile(config, cores, names, &known)
         };
-        let usual = Forwarding::new(upstream(&route.upstream)?, &route.headers, None);
+        let usual = Forwarding::new(upstream(&route.upstream), &route.headers, None);
         let mut actions = Vec::new();
         for rule in &route.rules {
             actions.push(match &rule.action {
                 model::Action::Forward(forward) => {
                     let target = match &forward.target {
-                        Some(target) => upstream(target)?,
+                        Some(target) => upstream(target),
                         None => Arc::clone(&usual.upstream),
                     };
                     Action::Forward(Forwarding::new(target, &route.headers, Some(forward)))

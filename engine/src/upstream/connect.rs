@@ -1,4 +1,4 @@
-//! Opening a connection to a backend within its deadline, trying every address that the name has.
+//! Opening a connection to a backend within its deadline, trying every address that its name has.
 //!
 //! Where no descriptor is left, the caller gives up what it can spare, and the connection is tried again within the same
 //! deadline.
@@ -14,8 +14,8 @@ use crate::io::{Alarm, Stream, TcpOptions, TcpStream, UnixStream, now_ms, sleep}
 /// How long to wait for a descriptor before the next try: closing is an operation of the loop.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
 
-/// Connects to the first address that accepts. `alarm` is the caller's; its deadline is replaced. `spare` is called when
-/// descriptors have run out: it closes what nobody uses.
+/// Connects to the first address that accepts; none of several may use up the time of those after it. `alarm` is the
+/// caller's; its deadline is replaced. `spare` is called when descriptors have run out: it closes what nobody uses.
 ///
 /// # Errors
 /// Always retry-safe: nothing was sent.
@@ -26,40 +26,58 @@ pub(crate) async fn connect(
     timeout_ms: u64,
     spare: impl Fn(),
 ) -> Result<BackendConn, Fault> {
-    alarm.set(Some(now_ms() + timeout_ms));
-    let attempt = dial_with_patience(place, options, spare);
-    match with_alarm(alarm, attempt).await {
-        Some(Ok(stream)) => Ok(BackendConn::new(stream)),
-        Some(Err(error)) => Err(Fault::origin(Cause::Network(error)).retry_safe()),
-        None => Err(Fault::origin(Cause::ConnectTimeout).retry_safe()),
+    let until_ms = now_ms().saturating_add(timeout_ms);
+    let place_version = place.version();
+    loop {
+        match dial(place, options, alarm, until_ms).await {
+            Ok(stream) => return Ok(BackendConn { place_version, ..BackendConn::new(stream) }),
+            Err(cause) if is_exhausted(&cause) => {
+                spare();
+                sleep(EXHAUSTED_PAUSE).await;
+                if now_ms() >= until_ms {
+                    return Err(Fault::origin(Cause::ConnectTimeout).retry_safe());
+                }
+            }
+            Err(cause) => return Err(Fault::origin(cause).retry_safe()),
+        }
     }
 }
 
-async fn dial_with_patience(place: &Place, options: &TcpOptions, spare: impl Fn()) -> io::Result<Stream> {
-    loop {
-        match dial(place, options).await {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                spare();
-                sleep(EXHAUSTED_PAUSE).await;
-            }
+fn is_exhausted(cause: &Cause) -> bool {
+    let Cause::Network(error) = cause else { return false };
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+async fn dial(place: &Place, options: &TcpOptions, alarm: &Alarm, until_ms: u64) -> Result<Stream, Cause> {
+    let addresses = match place {
+        Place::Unix(path) => return within(alarm, until_ms, UnixStream::connect(path)).await,
+        Place::Address(address) => {
+            return within(alarm, until_ms, TcpStream::connect(*address, options)).await;
+        }
+        Place::Name { name, port } => name.in_turn(*port),
+    };
+    let mut last = Cause::Network(io::ErrorKind::AddrNotAvailable.into());
+    for (at, address) in addresses.iter().enumerate() {
+        let now = now_ms();
+        let share_ms = until_ms.saturating_sub(now) / (addresses.len() - at) as u64;
+        match within(alarm, now + share_ms, TcpStream::connect(*address, options)).await {
+            Err(cause) if !is_exhausted(&cause) => last = cause,
             outcome => return outcome,
         }
     }
+    Err(last)
 }
 
-async fn dial(place: &Place, options: &TcpOptions) -> io::Result<Stream> {
-    let addresses = match place {
-        Place::Unix(path) => return Ok(UnixStream::connect(path).await?.into()),
-        Place::Tcp(addresses) => addresses,
-    };
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect(*address, options).await {
-            Ok(stream) => return Ok(stream.into()),
-            Err(error) => last = error,
-        }
+async fn within<S: Into<Stream>>(
+    alarm: &Alarm,
+    until_ms: u64,
+    connecting: impl Future<Output = io::Result<S>>,
+) -> Result<Stream, Cause> {
+    alarm.set(Some(until_ms));
+    match with_alarm(alarm, connecting).await {
+        Some(outcome) => outcome.map(Into::into).map_err(Cause::Network),
+        None => Err(Cause::ConnectTimeout),
     }
-    Err(last)
 }
 
 /// Awaits `work`, but not past the alarm: `None` then.

@@ -13,11 +13,13 @@ pub(crate) struct BackendConn {
     pub(crate) reused: bool,
     /// It said more than it was asked: it must not serve another exchange.
     pub(crate) spoiled: bool,
+    /// Version of the backend's place ([`super::state::Place::version`]) for which its address was good; 0: not known.
+    pub(crate) place_version: u32,
 }
 
 impl BackendConn {
     pub(crate) fn new(stream: Stream) -> BackendConn {
         stream.start_receiving();
-        BackendConn { stream, machine: Client::new(), reused: false, spoiled: false }
+        BackendConn { stream, machine: Client::new(), reused: false, spoiled: false, place_version: 0 }
     }
 }

@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use config_core::crc64;
 use config_core::model::{self, Location};
-use config_core::publish::PublishError;
 
 use crate::balance::Plan;
-use state::BackendState;
+use crate::dns::Names;
+use state::{BackendState, Place};
 
 /// A group of backends, compiled. Shared by every table that has it unchanged.
 pub(crate) struct Upstream {
@@ -54,26 +54,22 @@ pub(crate) struct Backend {
 
 impl Upstream {
     /// Compiles `config`. If `known` has the same upstream it is that one; else backends of the same id and place bring
-    /// along what the cores share of them.
-    ///
-    /// # Errors
-    /// When a backend's name does not resolve; names the backend.
+    /// along what the cores share of them. Names of backends are looked up from now on.
     pub(crate) fn compile(
         config: &Arc<model::Upstream>,
         cores: usize,
+        names: &Names,
         known: &[&Arc<Upstream>],
-    ) -> Result<Arc<Upstream>, PublishError> {
+    ) -> Arc<Upstream> {
         if let Some(same) = known.iter().find(|upstream| upstream.model == *config) {
-            return Ok(Arc::clone(same));
+            return Arc::clone(same);
         }
         let namesake = known.iter().find(|upstream| upstream.model.id == config.id);
         let mut backends = Vec::with_capacity(config.backends.len());
         for backend in &config.backends {
             let before = namesake.and_then(|upstream| upstream.state_of(backend));
-            let state = match before {
-                Some(state) => state,
-                None => Arc::new(BackendState::new(state::resolve(&backend.location)?, cores)),
-            };
+            let new = || Arc::new(BackendState::new(Place::new(&backend.location, names), cores));
+            let state = before.unwrap_or_else(new);
             backends.push(Backend {
                 id: backend.id.to_string(),
                 authority: authority(&backend.location),
@@ -88,14 +84,14 @@ impl Upstream {
         let mixed_prefixes = backends
             .windows(2)
             .any(|pair| pair[0].path_prefix != pair[1].path_prefix || pair[0].root_path != pair[1].root_path);
-        Ok(Arc::new(Upstream {
+        Arc::new(Upstream {
             serial: state::next_serial(),
             plan: Arc::new(Plan::of(config)),
             model: Arc::clone(config),
             backends,
             mixed_prefixes,
             retired: AtomicBool::new(false),
-        }))
+        })
     }
 
     fn state_of(&self, wanted: &model::Backend) -> Option<Arc<BackendState>> {

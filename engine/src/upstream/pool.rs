@@ -48,7 +48,7 @@ impl Pool {
             let mut conn = idle.pop_back()?.conn;
             self.state.board.note(self.core, idle.len());
             drop(idle);
-            if !conn.stream.has_input() {
+            if !conn.stream.has_input() && self.is_current(&mut conn) {
                 conn.reused = true;
                 return Some(conn);
             }
@@ -56,8 +56,8 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange has ended cleanly.
-    pub(crate) fn put(&self, conn: BackendConn, now_ms: u64) {
-        if conn.stream.has_input() || conn.stream.unsent() > 0 {
+    pub(crate) fn put(&self, mut conn: BackendConn, now_ms: u64) {
+        if conn.stream.has_input() || conn.stream.unsent() > 0 || !self.is_current(&mut conn) {
             return;
         }
         conn.stream.unwatch();
@@ -75,7 +75,8 @@ impl Pool {
             let age = now_ms.saturating_sub(idle[at].since_ms);
             let surplus = idle.len() > rules.max_size as usize && age >= SURPLUS_MS;
             let expired = idle.len() > rules.min_size as usize && age >= rules.idle_timeout_ms;
-            if surplus || expired || idle[at].conn.stream.has_input() {
+            let conn = &mut idle[at].conn;
+            if surplus || expired || conn.stream.has_input() || !self.is_current(conn) {
                 closed.extend(idle.remove(at));
             } else {
                 at += 1;
@@ -84,6 +85,19 @@ impl Pool {
         self.state.board.note(self.core, idle.len());
         drop(idle);
         drop(closed);
+    }
+
+    /// Whether the backend still is where the connection leads to; looked at when the addresses of its name have changed.
+    #[inline]
+    fn is_current(&self, conn: &mut BackendConn) -> bool {
+        let version = self.state.place.version();
+        conn.place_version == version || self.is_still_there(conn, version)
+    }
+
+    #[cold]
+    fn is_still_there(&self, conn: &mut BackendConn, version: u32) -> bool {
+        conn.place_version = version;
+        conn.stream.peer_address().is_some_and(|address| self.state.place.has(address.ip()))
     }
 
     /// Connections that are idle now.

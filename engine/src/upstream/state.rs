@@ -1,16 +1,16 @@
 //! What all cores share about one backend: carried from table to table for as long as it is the same backend.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use config_core::model::Location;
-use config_core::publish::PublishError;
 
 use super::board::Board;
 use crate::balance::in_flight::InFlight;
+use crate::dns::{Name, Names};
 use crate::health::active::Probing;
 use crate::health::state::HealthState;
 use crate::io::process_ms;
@@ -39,10 +39,54 @@ pub(crate) struct BackendState {
 }
 
 /// Where a backend listens.
-#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    Tcp(Vec<SocketAddr>),
+    Address(SocketAddr),
+    /// A name with all its addresses, which may change at any time, or not be there yet.
+    Name {
+        name: Arc<Name>,
+        port: u16,
+    },
     Unix(PathBuf),
+}
+
+impl Place {
+    /// What `location` says; a name is looked up from now on.
+    pub(super) fn new(location: &Location, names: &Names) -> Place {
+        match location {
+            Location::Unix { path } => Place::Unix(path.clone()),
+            Location::Tcp { host, port } => match host.parse::<IpAddr>() {
+                Ok(address) => Place::Address(SocketAddr::new(address, *port)),
+                Err(_) => Place::Name { name: names.watch(host), port: *port },
+            },
+        }
+    }
+
+    /// Whether there is an address to connect to; a backend without one is not picked.
+    #[inline]
+    pub(crate) fn is_resolved(&self) -> bool {
+        match self {
+            Place::Address(_) | Place::Unix(_) => true,
+            Place::Name { name, .. } => name.is_resolved(),
+        }
+    }
+
+    /// Changes with the addresses of a name.
+    #[inline]
+    pub(crate) fn version(&self) -> u32 {
+        match self {
+            Place::Address(_) | Place::Unix(_) => 0,
+            Place::Name { name, .. } => name.version(),
+        }
+    }
+
+    /// Whether the backend still has this address.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        match self {
+            Place::Address(own) => own.ip() == address,
+            Place::Name { name, .. } => name.addresses().contains(&address),
+            Place::Unix(_) => false,
+        }
+    }
 }
 
 impl BackendState {
@@ -58,29 +102,4 @@ impl BackendState {
             retired: AtomicBool::new(false),
         }
     }
-}
-
-/// Finds out where a backend listens; blocks for a name.
-///
-/// # Errors
-/// When the name does not resolve.
-pub(super) fn resolve(location: &Location) -> Result<Place, PublishError> {
-    let (host, port) = match location {
-        Location::Unix { path } => return Ok(Place::Unix(path.clone())),
-        Location::Tcp { host, port } => (host.as_str(), *port),
-    };
-    let failed = |reason: String| PublishError { key: "route.backends".to_owned(), reason };
-    let addresses = (host, port).to_socket_addrs();
-    let addresses =
-        addresses.map_err(|error| failed(format!("the name {host} does not resolve: {error}")))?;
-    let mut unique = Vec::new();
-    for address in addresses {
-        if !unique.contains(&address) {
-            unique.push(address);
-        }
-    }
-    if unique.is_empty() {
-        return Err(failed(format!("the name {host} has no address")));
-    }
-    Ok(Place::Tcp(unique))
 }

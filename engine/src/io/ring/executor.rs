@@ -17,6 +17,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
+use arc_swap::ArcSwapOption;
+
 use super::mailbox::Mailbox;
 use super::ring::with_core;
 use super::slab::{Key, Slab};
@@ -24,24 +26,24 @@ use super::slab::{Key, Slab};
 const INDEX_BITS: u32 = 24;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 
-/// Mailboxes of the running cores by core number, for wakers that strayed to another thread. Never on a hot path.
-static CORES: Mutex<Vec<Option<Arc<Mailbox>>>> = Mutex::new(Vec::new());
+/// Mailboxes of the running cores by core number, for wakers that strayed to another thread: one core grants a place at a
+/// gate to a task of another.
+static CORES: [ArcSwapOption<Mailbox>; u8::MAX as usize + 1] =
+    [const { ArcSwapOption::const_empty() }; u8::MAX as usize + 1];
+/// Held while a number is given.
+static NUMBERING: Mutex<()> = Mutex::new(());
 
 /// Gives a starting core its number within the process.
 pub(crate) fn register_core(mailbox: &Arc<Mailbox>) -> Option<u8> {
-    let mut cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = cores.iter().position(Option::is_none).unwrap_or(cores.len());
-    let number = u8::try_from(place).ok()?;
-    if place == cores.len() {
-        cores.push(None);
-    }
-    cores[place] = Some(Arc::clone(mailbox));
-    Some(number)
+    let numbering = NUMBERING.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = CORES.iter().position(|core| core.load().is_none())?;
+    CORES[number].store(Some(Arc::clone(mailbox)));
+    drop(numbering);
+    u8::try_from(number).ok()
 }
 
 pub(crate) fn unregister_core(number: u8) {
-    let mut cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
-    cores[number as usize] = None;
+    CORES[number as usize].store(None);
 }
 
 type Work = Pin<Box<dyn Future<Output = ()>>>;
@@ -214,8 +216,7 @@ fn wake_word(data: *const ()) {
 }
 
 fn wake_elsewhere(number: u8, key: Key) {
-    let cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(Some(mailbox)) = cores.get(number as usize) {
+    if let Some(mailbox) = &*CORES[number as usize].load() {
         mailbox.post(Box::new(move || {
             with_core(|core| core.tasks.wake(key));
         }));
