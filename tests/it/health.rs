@@ -126,6 +126,22 @@ fn below_the_panic_threshold_the_dead_are_asked_too() {
 }
 
 #[test]
+fn a_panic_ends_when_trials_have_found_backends_well() {
+    let (one, one_well, _) = switchable("one");
+    let (two, two_well, _) = switchable("two");
+    let breaker =
+        "[circuit_breaker]\nfailure_threshold = 1\nreset_timeout_ms = 200\nreset_timeout_ms_max = 20000\n";
+    let lines = "panic_threshold = 40";
+    let pinion = Settings::routes(&format!("{breaker}{}", route(&[&one, &two], lines))).start();
+    let mut client = pinion.client();
+    one_well.store(false, Ordering::SeqCst);
+    two_well.store(false, Ordering::SeqCst);
+    assert_eq!([client.get("/").status, client.get("/").status], [503, 503]);
+    one_well.store(true, Ordering::SeqCst);
+    wait::until("only the living one is asked", || (0..10).all(|_| client.get("/").text() == "one"));
+}
+
+#[test]
 fn probes_take_a_backend_out_and_bring_it_back_once_per_process() {
     let (sick, well, probes) = switchable("sick");
     let (healthy, _, _) = switchable("healthy");

@@ -101,8 +101,11 @@ impl Choice<'_> {
         let core = backend.pool.core();
         let health = &backend.state.health;
         let trial = match health.availability(self.now_ms) {
-            Availability::Trial if !self.in_panic => Some(Box::new(health.try_trial(self.now_ms)?)),
-            _ => None,
+            Availability::Trial => match health.try_trial(self.now_ms) {
+                None if !self.in_panic => return None,
+                trial => trial.map(Box::new),
+            },
+            Availability::Usable | Availability::No => None,
         };
         let in_flight = &backend.state.in_flight;
         match self.upstream.shared.backends[index].max_connections {
