@@ -54,7 +54,7 @@ pub fn reload(sources: &Sources, publish: &dyn Publish) -> Outcome {
     match publish.prepare(Arc::new(Snapshot::new(next, epoch))) {
         Ok(prepared) => {
             publish.commit(prepared);
-            changes.iter().for_each(log_change);
+            changes.iter().take(CHANGES_LOGGED_MAX).for_each(log_change);
             info!(epoch, changes = changes.len(), "reload: published");
             Outcome::Published { epoch }
         }
@@ -74,6 +74,9 @@ fn next_model(running: &Model, written: &Model) -> Model {
     diff::keep_until_restart(running, &mut next);
     next
 }
+
+/// A log is read by people; the line behind these has the number of all.
+const CHANGES_LOGGED_MAX: usize = 100;
 
 fn log_change(change: &Change) {
     let value = |side: &Option<String>| side.clone().unwrap_or_else(|| "none".to_owned());

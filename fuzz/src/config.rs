@@ -9,7 +9,8 @@ const UPDATE_MARK: &str = "\n====\n";
 ///
 /// Promises: no panic; the same text gives the same result; every refusal has a reason; what was accepted has a header
 /// that verifies, and its JSON is accepted again as an equal model with the same dump and the same registry hash; each
-/// setting of the dump is TOML that says the same; an update takes effect as a whole or changes nothing.
+/// setting of the dump is TOML that says the same; an update takes effect as a whole or changes nothing; each route can be
+/// read by itself, removed and put back, and nothing differs then.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (file, update) = text.split_once(UPDATE_MARK).unwrap_or((text, ""));
@@ -19,6 +20,8 @@ pub fn config(data: &[u8]) {
             published(&first);
             dumped_as_json(&first);
             dumped_as_toml(&first);
+            looked_at(&first);
+            routes_edited(&first);
             if !update.is_empty() {
                 updated(first, update);
             }
@@ -70,6 +73,38 @@ fn dumped_as_toml(config: &ProxyConfig) {
     draft.add_toml("dump.toml", &file, &|_| None);
     let again = draft.validate().unwrap_or_else(|errors| panic!("its own dump: {errors}\n{file}"));
     assert_eq!(again.model(), config.model(), "{file}");
+}
+
+/// What people ask for: every setting with its place, and what is odd.
+fn looked_at(config: &ProxyConfig) {
+    let settings = config.model().settings().len();
+    let of_routes: usize = config.model().routes.iter().map(|route| route.settings().len()).sum();
+    assert_eq!(config.effective().len(), settings + of_routes);
+    for warning in config.warnings() {
+        assert!(!warning.problem.is_empty(), "a warning without a reason");
+    }
+}
+
+fn routes_edited(config: &ProxyConfig) {
+    for route in config.model().routes.iter() {
+        let alone = ProxyConfig::route_from_json(&route.to_json())
+            .unwrap_or_else(|errors| panic!("its own dump: {errors}\n{}", route.to_json()));
+        assert_eq!(alone, **route);
+        let mut edited = config.clone();
+        assert!(edited.put_route(alone).expect("its own host").is_some());
+        assert_eq!(edited.model(), config.model());
+        let is_last = config.model().routes.len() == 1;
+        match edited.remove_route(&route.id) {
+            Err(_) => assert!(is_last, "only the last route stays"),
+            Ok(removed) => {
+                assert!(removed.is_some());
+                let changes = config_core::diff::diff(config.model(), edited.model());
+                assert_eq!(changes.len(), 1, "a route that is gone is one change");
+                edited.put_route(route.clone()).expect("its host is free");
+                assert_eq!(edited.snapshot(7).header().bytes(), config.snapshot(7).header().bytes());
+            }
+        }
+    }
 }
 
 fn updated(config: ProxyConfig, update: &str) {

@@ -36,6 +36,76 @@ fn every_mistake_is_named_with_its_line() {
 }
 
 #[test]
+fn routes_are_listed_with_their_rules_and_odd_ones_are_warned_of() {
+    let text = format!(
+        "{GOOD}req_queue_length = 5\npaths = [\n{{ match = \"prefix\", pattern = \"/a\", rewrite = \"/b\" }},\n\
+         {{ match = \"exact\", pattern = \"/a/c\", respond = {{ status = 404 }} }},\n]\n\
+         [[route]]\nvhost = \"*.B\u{fc}cher.example\"\nstrategy = \"LEAST_LATENCY\"\nbackends = [{{ url = \"ws://10.0.0.1:1\" }}]\n"
+    );
+    let output = check(&text);
+    assert_eq!(output.code, Some(0), "warnings are no errors: {}", output.text);
+    let line =
+        |part: &str| output.text.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
+    assert!(line("req_queue_length").starts_with("warning: "), "{}", output.text);
+    assert!(line("req_queue_length").contains("pinion.toml:7:"), "{}", output.text);
+    let shadowed = line("never decides");
+    assert!(shadowed.contains("pinion.toml:10:") && shadowed.contains("pinion.toml:9:"), "{}", output.text);
+    assert!(line("route    *.xn--bcher-kva.example").contains("least_latency"), "{}", output.text);
+    assert!(line("prefix /a").contains("as /b"), "{}", output.text);
+    assert!(line("exact /a/c").contains("404"), "{}", output.text);
+}
+
+#[test]
+fn mistakes_in_routes_and_rules_are_named_with_their_lines() {
+    let text = "[[route]]\nvhost = \"a.example:80\"\nstrategy = \"fastest\"\nbackends = [{ url = \"https://a\" }]\n\
+                [[route.paths]]\nmatch = \"regex\"\npattern = \"^/(\"\n\
+                [[route.paths]]\nmatch = \"regex\"\npattern = \"^/(.*)\"\nrewrite = \"/$2\"\n";
+    let output = check(text);
+    assert_eq!(output.code, Some(2), "{}", output.text);
+    for (line, key, part) in [
+        (2, "vhost", "port"),
+        (3, "strategy", "least_latency"),
+        (4, "url", "TLS"),
+        (7, "paths[0].pattern", "unclosed group"),
+        (11, "paths[1].rewrite", "no group 2"),
+    ] {
+        let place = format!("pinion.toml:{line}:");
+        let is_it = |row: &str| row.contains(&place) && row.contains(key) && row.contains(part);
+        assert!(output.text.lines().any(is_it), "line {line}, {key}: {}", output.text);
+    }
+}
+
+#[test]
+fn the_example_of_the_documents_is_valid_and_nothing_is_odd_about_it() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/example.toml");
+    let output = run(&["check", "--config", file]);
+    assert_eq!(output.code, Some(0), "{}", output.text);
+    assert!(!output.text.contains("warning"), "{}", output.text);
+    assert!(output.text.contains("*.chat.example.com"), "{}", output.text);
+}
+
+#[test]
+fn backends_are_tried_where_that_is_asked_for() {
+    let origin = Origin::answering("ok");
+    let folder = Folder::new();
+    let connect = |backends: &str| {
+        let text = format!("[[route]]\nvhost = \"*\"\nbackends = [{backends}]\n");
+        let file = folder.write("pinion.toml", text);
+        run(&["check", "--config", &file.display().to_string(), "--connect"])
+    };
+    let good = format!("{{ url = \"{}\" }}", origin.url());
+    let output = connect(&good);
+    assert_eq!(output.code, Some(0), "{}", output.text);
+    assert!(output.text.contains("1 tried"), "{}", output.text);
+    let socket = folder.path().join("nobody.sock");
+    let output = connect(&format!("{good},\n{{ url = \"unix:{}\" }}", socket.display()));
+    assert_eq!(output.code, Some(1), "{}", output.text);
+    let line = output.text.lines().find(|line| line.starts_with("unreachable: ")).unwrap_or_default();
+    assert!(line.contains("pinion.toml:4:") && line.contains("nobody.sock"), "{}", output.text);
+    assert!(output.text.contains("1 of 2 backends"), "{}", output.text);
+}
+
+#[test]
 fn files_that_cannot_be_read_are_configuration_errors() {
     let output = run(&["check", "--config", "/nonexistent/pinion.toml"]);
     assert_eq!(output.code, Some(2), "{}", output.text);

@@ -122,6 +122,28 @@ fn fields_are_set_on_requests_and_answers() {
 }
 
 #[test]
+fn redirects_and_fixed_answers_have_the_fields_of_their_route_too() {
+    let origin = Origin::answering("backend");
+    let route = format!(
+        "[[route]]\nvhost = \"*\"\nbackends = [{{ url = \"{}\" }}]\n\
+         response_headers = {{ X-Frame-Options = \"DENY\", location = \"/wrong\", Content-Type = \"a/b\" }}\n\
+         paths = [{{ match = \"exact\", pattern = \"/to\", redirect = {{ status = 302, location = \"/there\" }} }},\n\
+         {{ match = \"exact\", pattern = \"/is\", respond = {{ body = \"<p>\", content_type = \"text/html\" }} }}]\n",
+        origin.url()
+    );
+    let pinion = Settings::routes(&route).start();
+    let mut client = pinion.client();
+    let answer = send(&mut client, "GET", "/to");
+    assert_eq!((answer.status, answer.fields.all("x-frame-options")), (302, vec!["DENY"]));
+    assert_eq!(answer.fields.all("location"), ["/there"], "the rule's own is the nearer one");
+    assert_eq!(answer.fields.all("content-type"), ["a/b"]);
+    let answer = send(&mut client, "GET", "/is");
+    assert_eq!((answer.status, answer.fields.all("x-frame-options")), (200, vec!["DENY"]));
+    assert_eq!(answer.fields.all("content-type"), ["text/html"]);
+    assert_eq!(send(&mut client, "GET", "/else").fields.all("x-frame-options"), ["DENY"]);
+}
+
+#[test]
 fn redirects_and_fixed_answers_need_no_backend() {
     let origin = Origin::answering("backend");
     let rules = r#"{ match = "regex", pattern = "^/docs/(.*)$", redirect = { status = 301, location = "https://docs.example/$1" } },

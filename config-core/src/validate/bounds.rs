@@ -109,7 +109,7 @@ pub(crate) const PROBE_INTERVAL_MS: Bounds =
 pub(crate) const PROBE_THRESHOLD: Bounds =
     Bounds::new(1, 1_000, "at least one probe decides, and more than this never do");
 pub(crate) const FAILURE_THRESHOLD: Bounds =
-    Bounds::new(0, 1_000_000, "0 counts no failures in a row, and nobody waits for more than this");
+    Bounds::new(0, 4_095, "0 counts no failures in a row, and a backend's state counts no further than this");
 pub(crate) const RATIO_PERCENT: Bounds =
     Bounds::new(1, 100, "it is a share of the requests; leave the key out for no limit");
 pub(crate) const WINDOW_MS: Bounds = Bounds::new(100, DAY_MS, "less holds no requests, and more is history");

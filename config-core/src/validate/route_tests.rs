@@ -395,6 +395,7 @@ fn every_error_of_a_route_or_rule_names_its_place() {
             "circuit_breaker.failure_statuses[0]",
             "500 to 599",
         ),
+        ("[circuit_breaker]\nfailure_threshold = 4096", 5, "circuit_breaker.failure_threshold", "0 to 4095"),
         (
             "[circuit_breaker]\nfailure_ratio_percent = 0",
             5,

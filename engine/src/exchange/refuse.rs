@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use protocol::{RequestError, Status};
+use smallvec::SmallVec;
 
 use super::request::Refusal;
 use super::{Next, finish};
@@ -10,6 +11,7 @@ use crate::conn::client::ClientConn;
 use crate::error::Fault;
 use crate::io::{freeze, take_buf};
 use crate::router::RewriteError;
+use crate::table::route::Route;
 
 /// Who finds no room or no backend now may in a second: places come free, and circuits close again.
 const RETRY_SOON: &[(&str, &str)] = &[("Retry-After", "1")];
@@ -39,11 +41,13 @@ pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal<'_>) -> Next {
             refuse_request(conn, error);
             Next::Close
         }
-        Refusal::Respond(respond) => {
-            let fields = [("Content-Type", respond.content_type.as_str())];
+        Refusal::Respond(route, respond) => {
+            let fields = with_set(route, ("Content-Type", respond.content_type.as_str()));
             send(conn, respond.status, &fields, &respond.body, false)
         }
-        Refusal::Redirect(status, location) => send(conn, status, &[("Location", &location)], b"", false),
+        Refusal::Redirect(route, status, location) => {
+            send(conn, status, &with_set(route, ("Location", &location)), b"", false)
+        }
         Refusal::Rewrite(RewriteError::DotSegments) => {
             refuse_with(conn, "the rewritten path has dot segments", Status::BAD_REQUEST, &[])
         }
@@ -73,6 +77,13 @@ pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal<'_>) -> Next {
             answer(conn, error.status(), &id, error.fields(), false)
         }
     }
+}
+
+/// The rule's own field, and those that its route sets on every answer; the rule's is the nearer one.
+fn with_set<'a>(route: &'a Route, own: (&'a str, &'a str)) -> SmallVec<[(&'a str, &'a str); 8]> {
+    let set = route.model.response_headers.iter();
+    let others = set.filter(|field| !field.name.eq_ignore_ascii_case(own.0));
+    std::iter::once(own).chain(others.map(|field| (field.name.as_str(), field.value.as_str()))).collect()
 }
 
 fn refuse_with(conn: &mut ClientConn, reason: &str, status: Status, fields: &[(&str, &str)]) -> Next {

@@ -71,9 +71,9 @@ enum Turn {
 /// Why a request is not forwarded.
 pub(crate) enum Refusal<'v> {
     /// Its rule answers it.
-    Respond(&'v Respond),
+    Respond(&'v Route, &'v Respond),
     /// Its rule sends it elsewhere.
-    Redirect(Status, String),
+    Redirect(&'v Route, Status, String),
     /// Its rule would make a target of it that must not be.
     Rewrite(RewriteError),
     Request(RequestError),
@@ -100,7 +100,7 @@ pub(crate) fn prepare<'v>(
 ) -> Result<Request<'v>, Refusal<'v>> {
     let mut head = conn.local.request_head.borrow_mut();
     conn.is_last_request = !head.keep_alive;
-    let route: &Route = view.table.router.find(head.host(input)).ok_or(Refusal::NoRoute)?;
+    let route: &'v Route = view.table.router.find(head.host(input)).ok_or(Refusal::NoRoute)?;
     if let Some(max) = route.body_bytes_max {
         conn.machine.limit_body(max).map_err(Refusal::Request)?;
     }
@@ -113,7 +113,7 @@ pub(crate) fn prepare<'v>(
         Some(found) => match &route.actions[found.rule] {
             Action::Forward(forwarding) => (Some(found), forwarding),
             Action::Redirect(status) => return Err(redirect(conn, route, found, *status, &head, input)),
-            Action::Respond(respond) => return Err(Refusal::Respond(respond)),
+            Action::Respond(respond) => return Err(Refusal::Respond(route, respond)),
         },
     };
     let upstream = conn.local.upstream(&forwarding.upstream);
@@ -169,7 +169,7 @@ fn matched(conn: &ClientConn, route: &Route, head: &RequestHead, input: &[u8]) -
 
 fn redirect<'v>(
     conn: &ClientConn,
-    route: &Route,
+    route: &'v Route,
     found: RuleMatch,
     status: Status,
     head: &RequestHead,
@@ -178,7 +178,7 @@ fn redirect<'v>(
     let mut location = Vec::new();
     let mut cache = conn.local.rule_cache.borrow_mut();
     match route.rules.rewrite(&mut cache, found, head.path(input), head.query(input), &mut location) {
-        Ok(_) => Refusal::Redirect(status, String::from_utf8_lossy(&location).into_owned()),
+        Ok(_) => Refusal::Redirect(route, status, String::from_utf8_lossy(&location).into_owned()),
         Err(error) => Refusal::Rewrite(error),
     }
 }
