@@ -1,9 +1,14 @@
 //! `StatusSource`: how the control plane reads the data plane's state. The engine implements it.
 
+use crate::ids::RouteId;
+
 /// State of the data plane, read without disturbing the cores.
 pub trait StatusSource: Send + Sync {
     /// Reads every core's counters. Values of different cores may be a few microseconds apart.
     fn status(&self) -> Status;
+
+    /// The routes that limit their exchanges, in no particular order. Looks at every route.
+    fn gates(&self) -> Vec<GateStatus>;
 }
 
 /// A counter's name and value. Names follow Prometheus habits: a `_total` only grows.
@@ -51,6 +56,21 @@ impl Status {
     pub fn counter(&self, name: &str) -> u64 {
         value_of(&self.counters, name)
     }
+}
+
+/// The exchanges of a route that limits them, over all cores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateStatus {
+    /// The route.
+    pub route: RouteId,
+    /// Exchanges in flight.
+    pub active: u32,
+    /// Exchanges that wait for a place.
+    pub waiting: u32,
+    /// `reqActiveLength`.
+    pub active_max: u32,
+    /// `reqQueueLength`.
+    pub queue_max: u32,
 }
 
 /// What one core reports.

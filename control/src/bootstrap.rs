@@ -155,7 +155,7 @@ impl Operator<'_> {
                 }
                 Ok(Event::Reload) => self.reload(),
                 Ok(Event::Restart) => self.begin_restart(),
-                Ok(Event::Statistics) => statistics::log(&self.status.status()),
+                Ok(Event::Statistics) => statistics::log(&*self.status),
                 Err(RecvTimeoutError::Timeout) if self.server.is_running() => {}
                 Err(_) => return Ended::Failed,
             }
@@ -250,7 +250,7 @@ fn stop(mut server: ProxyServer, events: Receiver<Event>, end_at_signal: u32) ->
     let outcome = server.drain(timeout);
     // After the drain: what it did is counted too.
     if let Some(source) = source {
-        statistics::log(&source.status());
+        statistics::log(&*source);
     }
     if outcome.clean {
         tracing::info!("stopped: every connection finished");

@@ -1,19 +1,27 @@
 //! What each core has counted, as log lines: on `SIGUSR1` and when the process ends. Called by `bootstrap.rs`.
 //!
-//! One line per core. Counters that are 0 are left out; the others stand under the names by which they will be found in
+//! One line per core, and one for each route with a limit that has exchanges. Counters that are 0 are left out; the others stand under the names by which they will be found in
 //! Prometheus, so that a line can be searched for either. It reads the same `StatusSource` as everything else that shows
 //! counters (decision 0017).
 
 use std::fmt::Write;
 
-use config_core::status::{Count, Status};
+use config_core::status::{Count, GateStatus, StatusSource};
 use tracing::info;
 
-/// Writes one line per core.
-pub fn log(status: &Status) {
-    for core in &status.cores {
+/// Routes with a limit and exchanges are told of up to this many: a log is read by people.
+const GATES_LOGGED_MAX: usize = 100;
+
+/// Writes one line per core, and one per route that limits its exchanges and has any.
+pub fn log(source: &dyn StatusSource) {
+    for core in &source.status().cores {
         let counters = text(&core.counters);
         info!(core = core.core, epoch = core.epoch, connections = core.connections, counters, "statistics");
+    }
+    let gates = source.gates();
+    for gate in gates.iter().filter(|gate| gate.active + gate.waiting > 0).take(GATES_LOGGED_MAX) {
+        let GateStatus { route, active, waiting, active_max, queue_max } = gate;
+        info!(%route, active, waiting, active_max, queue_max, "exchanges of a route with a limit");
     }
 }
 

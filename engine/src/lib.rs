@@ -33,4 +33,4 @@ mod upstream;
 pub use core::listen::Sockets;
 
 pub use error::Error;
-pub use server::{DrainOutcome, ProxyServer, Stats};
+pub use server::{DrainOutcome, Maintenance, Pace, ProxyServer, Stats};

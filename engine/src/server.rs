@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -10,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use config_core::model::{Cores, Model, Runtime};
 use config_core::publish::Publish;
-use config_core::status::{CoreStatus, Count, Status, StatusSource};
+use config_core::status::{CoreStatus, Count, GateStatus, Status, StatusSource};
 use config_core::{BackendId, RouteId, Snapshot};
 
 use crate::core::listen::{self, Listening, Sockets};
 use crate::core::shared::Shared;
-use crate::core::start;
+use crate::core::{drain, start};
 use crate::dns::Names;
 use crate::error::Error;
 use crate::health::active::Prober;
@@ -23,6 +24,7 @@ use crate::io::{self as core_io, Bound, Choice, Features, Options};
 use crate::local;
 use crate::table::compile::Table;
 use crate::table::publish::{Publisher, Tables};
+use crate::upstream::gate::GateLimits;
 
 /// How long cores may take to end once they were told to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -59,6 +61,26 @@ struct Running {
     _prober: Prober,
 }
 
+/// Whether an operator has taken a backend out ([`ProxyServer::set_maintenance`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maintenance {
+    /// It serves, if it is healthy; its circuit is closed, and what probes have shown is forgotten.
+    Off,
+    /// It is out, and its sessions end at this pace.
+    On(Pace),
+}
+
+/// How fast sessions are told to close, over all cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As `shutdown.drain_per_second` of the running configuration says.
+    Configured,
+    /// All of them now.
+    AtOnce,
+    /// So many in each second.
+    PerSecond(NonZeroU32),
+}
+
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainOutcome {
@@ -77,6 +99,8 @@ pub struct Stats {
     pub counters: Vec<Count>,
     /// Each core's own.
     pub cores: Vec<CoreStatus>,
+    /// The routes that limit their exchanges.
+    pub gates: Vec<GateStatus>,
 }
 
 impl ProxyServer {
@@ -124,6 +148,14 @@ impl ProxyServer {
         let prober = Prober::start(options(model))?;
         let _ = shared.prober.set(prober.remote());
         shared.tables.load().take_effect(None, shared.prober.get());
+        // Weak: the prober ends with the rest, and what is shared must not wait for it.
+        let swept = Arc::downgrade(&shared);
+        prober.each_second(move || {
+            swept.upgrade().is_some_and(|shared| {
+                shared.tables.sweep();
+                true
+            })
+        });
         let mut threads = Vec::new();
         let mut granted = None;
         for index in 0..processors.len() {
@@ -203,16 +235,38 @@ impl ProxyServer {
         Some(Arc::new(Publisher::new(Arc::clone(&running.shared))))
     }
 
-    /// Takes a backend of a route out by hand, or brings it back: while it is out it gets no exchange, whatever its
-    /// health; those that it has finish. False if the running table has no such route or backend, or if that is how it is.
-    pub fn set_maintenance(&self, route: &RouteId, backend: &BackendId, on: bool) -> bool {
+    /// Takes a backend of a route out by hand, or brings it back. While it is out it gets no exchange, whatever its health;
+    /// those that it has finish, and its sessions are told to close (1001), the oldest first, at the pace that is given: the
+    /// last one that was given holds. False if the running table has no such route or backend, or if it was in or out
+    /// already.
+    pub fn set_maintenance(&self, route: &RouteId, backend: &BackendId, maintenance: Maintenance) -> bool {
         let Some(running) = &self.running else { return false };
         let table = running.shared.tables.load();
         let Some(route) = table.compiled(route) else { return false };
         let backends = route.upstreams().flat_map(|upstream| &upstream.backends);
         let of_id = backends.filter(|known| known.id == backend.as_str());
-        // Not `any`: each of the route's rules may have it.
-        of_id.filter(|known| known.state.health.set_maintenance(on, core_io::process_ms())).count() > 0
+        let mut is_news = false;
+        // Each of the route's rules may have it.
+        for state in of_id.map(|known| &known.state) {
+            // First of all no more exchanges, so that no more sessions come of them.
+            let is_out = maintenance != Maintenance::Off;
+            is_news |= state.health.set_maintenance(is_out, core_io::process_ms());
+            let per_second = match maintenance {
+                Maintenance::Off => {
+                    let state = Arc::clone(state);
+                    running.shared.broadcast(move || local::with(|local| drain::end_drain_of(local, &state)));
+                    continue;
+                }
+                Maintenance::On(Pace::AtOnce) => None,
+                Maintenance::On(Pace::PerSecond(count)) => Some(count.get()),
+                Maintenance::On(Pace::Configured) => table.model().shutdown.drain_per_second,
+            };
+            let state = Arc::clone(state);
+            running
+                .shared
+                .broadcast(move || local::with(|local| drain::begin_drain_of(local, state, per_second)));
+        }
+        is_news
     }
 
     /// Where the state of the cores is read; `None` when not running.
@@ -240,6 +294,7 @@ impl ProxyServer {
             active_connections: self.active_connections(),
             counters: status.counters,
             cores: status.cores,
+            gates: self.running.as_ref().map(|running| gates(&running.shared)).unwrap_or_default(),
         }
     }
 
@@ -255,7 +310,7 @@ impl ProxyServer {
         // The cores close their handles; without ours, the addresses are free then.
         running.listening.clear();
         let idle_grace = idle_grace(running.shared.tables.load().model(), timeout);
-        running.shared.broadcast(move || local::with(|local| start::begin_drain(local, idle_grace)));
+        running.shared.broadcast(move || local::with(|local| drain::begin_drain(local, idle_grace)));
         let until = Instant::now() + timeout;
         while running.threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < until {
             std::thread::park_timeout(POLL);
@@ -293,6 +348,10 @@ impl StatusSource for Observer {
     fn status(&self) -> Status {
         read(&self.shared)
     }
+
+    fn gates(&self) -> Vec<GateStatus> {
+        gates(&self.shared)
+    }
 }
 
 fn read(shared: &Shared) -> Status {
@@ -303,6 +362,18 @@ fn read(shared: &Shared) -> Status {
         counters: core.counters.values(),
     });
     Status::new(shared.tables.load().snapshot.epoch(), cores.collect())
+}
+
+fn gates(shared: &Shared) -> Vec<GateStatus> {
+    let table = shared.tables.load();
+    let compiled = table.model().routes.iter().filter_map(|route| table.compiled(&route.id));
+    let gates = compiled.filter_map(|route| Some((route, route.gate.as_ref()?)));
+    let gauges = gates.map(|(route, gate)| {
+        let (limits, (active, waiting)) = (gate.limits(), gate.gauges());
+        let GateLimits { active_max, queue_max } = limits;
+        GateStatus { route: route.model.id.clone(), active, waiting, active_max, queue_max }
+    });
+    gauges.collect()
 }
 
 fn stop_cores(shared: &Shared, threads: &mut Vec<JoinHandle<()>>) {

@@ -15,7 +15,7 @@ use config_core::publish::Publish;
 use config_core::status::Count;
 
 use crate::core::shared::Shared;
-use crate::core::start;
+use crate::core::{drain, start};
 use crate::dns::Names;
 use crate::error::Error;
 use crate::io::{self, TcpListener};
@@ -70,7 +70,7 @@ impl Proxy {
 
     /// Stops accepting and lets what runs end; idle connections have `idle_grace` for one more request.
     pub fn drain(&self, idle_grace: Duration) {
-        local::with(|local| start::begin_drain(local, idle_grace));
+        local::with(|local| drain::begin_drain(local, idle_grace));
     }
 
     /// Ends at once what is left.

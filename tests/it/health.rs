@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::services::OriginProcess;
-use harness::{Origin, Settings, wait};
+use harness::{Client, Gate, Origin, Settings, wait};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_origin");
 
@@ -87,6 +87,86 @@ fn failures_in_a_row_open_the_circuit_and_a_trial_closes_it() {
     wait::until("a trial has found it well", || client.get("/").text() == "sick");
     let texts: Vec<String> = (0..10).map(|_| client.get("/").text()).collect();
     assert_eq!(texts.iter().filter(|text| *text == "sick").count(), 5, "{texts:?}");
+}
+
+/// Two backends; the first answers 503 until the gate opens, from then on with a head and half a body, after which it does
+/// as `then` says, and goes on if that is true.
+fn half_answering(then: impl Fn(&mut harness::Conn) -> bool + Send + Sync + 'static) -> (Origin, Gate) {
+    let recovered = Gate::new();
+    let told = recovered.clone();
+    let origin = Origin::start(move |conn| {
+        while conn.request().is_some() {
+            if !told.is_open() {
+                conn.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+                continue;
+            }
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsick");
+            if !then(conn) {
+                return;
+            }
+        }
+    });
+    (origin, recovered)
+}
+
+/// Opens the circuit of `sick`, and returns a client that has the head of the trial's answer.
+fn on_trial(pinion: &harness::Pinion, recovered: &Gate) -> Client {
+    let mut client = pinion.client();
+    wait::until("the sick one has answered", || client.get("/").status == 503);
+    pinion.wait_log("the circuit is open");
+    recovered.open();
+    // Whoever is on the trial has no end of its answer yet.
+    wait::some("somebody is on the trial", || {
+        let mut client = pinion.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let head = client.head();
+        (head.fields.length() == Some(8)).then_some(client)
+    })
+}
+
+const BREAKER: &str = "[circuit_breaker]\nfailure_threshold = 1\nreset_timeout_ms = 200\n";
+
+#[test]
+fn a_trial_whose_answer_streams_keeps_nobody_waiting() {
+    let end = Gate::new();
+    let told = end.clone();
+    let (sick, recovered) = half_answering(move |conn| {
+        told.wait();
+        conn.send("sick");
+        true
+    });
+    let (healthy, _, _) = switchable("healthy");
+    let pinion = Settings::routes(&format!("{BREAKER}{}", route(&[&sick, &healthy], ""))).start();
+    let mut on_trial = on_trial(&pinion, &recovered);
+    // The first is not at its end: the circuit closed by its head.
+    let mut others: Vec<Client> = (0..4).map(|_| pinion.client()).collect();
+    for client in &mut others {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let lengths = others.iter_mut().map(|client| client.head().fields.length());
+    assert_eq!(
+        lengths.filter(|length| *length == Some(8)).count(),
+        2,
+        "every second one, as when all is well"
+    );
+    end.open();
+    assert_eq!(on_trial.exactly(8), b"sicksick");
+}
+
+#[test]
+fn a_trial_whose_body_breaks_off_is_a_failure_all_the_same() {
+    let cut = Gate::new();
+    let told = cut.clone();
+    let (sick, recovered) = half_answering(move |conn| {
+        told.wait();
+        conn.reset_on_close();
+        false
+    });
+    let (healthy, _, _) = switchable("healthy");
+    let pinion = Settings::routes(&format!("{BREAKER}{}", route(&[&sick, &healthy], ""))).start();
+    let _on_trial = on_trial(&pinion, &recovered);
+    cut.open();
+    wait::until("the circuit is open again", || pinion.log().matches("the circuit is open").count() >= 2);
 }
 
 #[test]

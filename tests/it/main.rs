@@ -22,6 +22,7 @@ mod hop_by_hop;
 mod hot_change;
 mod keeps_alive;
 mod lends;
+mod maintenance;
 mod mixture;
 mod names;
 mod open_files;

@@ -4,6 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use config_core::status::GateStatus;
+use config_core::{ProxyConfig, RouteId};
+use engine::ProxyServer;
 use harness::statistics::sum;
 use harness::{Client, Gate, Origin, Pinion, Settings, wait};
 
@@ -171,4 +174,50 @@ fn new_limits_hold_for_those_who_wait() {
     for client in &mut clients {
         assert_eq!(client.response_to("GET").status, 200);
     }
+}
+
+#[test]
+fn how_many_are_in_flight_and_wait_can_be_read() {
+    let (gate, origin) = holding();
+    let pinion = limited(&origin, 2, 7).start();
+    let mut clients: Vec<Client> = (0..5).map(|_| asking(&pinion, "/")).collect();
+    pinion.statistics();
+    let line = "\"route\":\"default\",\"active\":2,\"waiting\":3,\"active_max\":2,\"queue_max\":7";
+    pinion.wait_log(line);
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response_to("GET").status, 200);
+    }
+}
+
+/// As an embedder reads it.
+#[test]
+fn the_library_tells_of_gates_too() {
+    let (gate, origin) = holding();
+    let json = format!(
+        r#"{{"server": {{"listen": ["127.0.0.1:0"], "cores": "1"}}, "route": [
+            {{"id": "free", "vHost": "free.example", "backends": [{{"url": "{0}"}}]}},
+            {{"id": "tight", "vHost": "*", "reqActiveLength": 1, "reqQueueLength": 1, "backends": [{{"url": "{0}"}}]}}]}}"#,
+        origin.url()
+    );
+    let config = ProxyConfig::from_json(&json).expect("valid");
+    let mut server = ProxyServer::new(config.snapshot(1));
+    server.start().expect("it starts");
+    let mut clients = [0, 1].map(|_| Client::connect(server.addresses()[0]));
+    for client in &mut clients {
+        client.send(ASK);
+    }
+    let known = |active, waiting| GateStatus {
+        route: RouteId::new("tight"),
+        active,
+        waiting,
+        active_max: 1,
+        queue_max: 1,
+    };
+    wait::until("one is served and one waits", || server.stats().gates == [known(1, 1)]);
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response_to("GET").status, 200);
+    }
+    wait::until("nobody is left", || server.status().expect("it runs").gates() == [known(0, 0)]);
 }

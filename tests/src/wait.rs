@@ -57,6 +57,11 @@ impl Gate {
         self.0.1.notify_all();
     }
 
+    /// Whether it has been opened.
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until someone opens the gate; ends the test (or the origin's script) after [`PATIENCE`].
     pub fn wait(&self) {
         let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);

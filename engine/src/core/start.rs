@@ -1,4 +1,4 @@
-//! One core's thread: pin it, open its ring, build its local state; then, when all cores have come so far, accept; tick,
+//! One core's thread: pin it, open its ring, build its local state; then, when all cores have come so far, accept; tick and
 //! drain.
 
 use std::rc::Rc;
@@ -8,15 +8,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::shared::Shared;
-use super::tick;
+use super::{drain, tick};
 use crate::acceptor::{self, Accepting};
 use crate::error::Error;
 use crate::io::{self, Bound, Features, Options, Runtime, Task, TcpListener};
 use crate::local::{self, Local};
 
 const TICK: Duration = Duration::from_secs(1);
-/// How often sessions are closed while draining at a pace.
-const DRAIN_STEP: Duration = Duration::from_millis(50);
 
 /// Starts core `index`, which accepts nobody yet; returns once it runs.
 ///
@@ -115,7 +113,6 @@ async fn serve_until_done(local: &Rc<Local>) {
     local.main.set(Task::current());
     let alarm = io::Alarm::new();
     let mut next_tick = io::now_ms() + TICK.as_millis() as u64;
-    let mut pace = Pace::default();
     loop {
         if local.stopping.get() {
             return;
@@ -125,58 +122,16 @@ async fn serve_until_done(local: &Rc<Local>) {
             if local.shared.has_stopped_accepting() && local.own().connections.load(Ordering::Relaxed) == 0 {
                 return;
             }
-            pace.close_sessions(local);
         }
+        drain::step(local);
         let now = io::now_ms();
         if now >= next_tick {
             tick::tick(local);
             next_tick = now + TICK.as_millis() as u64;
         }
-        let step = if local.draining.get() { DRAIN_STEP.as_millis() as u64 } else { u64::MAX };
+        let step = if local.drains.is_busy() { drain::STEP.as_millis() as u64 } else { u64::MAX };
         alarm.set(Some(next_tick.min(now.saturating_add(step))));
         alarm.or_any_wake().await;
-    }
-}
-
-/// Closes sessions at the configured pace: all at once where none is set.
-#[derive(Default)]
-struct Pace {
-    started_ms: Option<u64>,
-    asked: u64,
-}
-
-impl Pace {
-    fn close_sessions(&mut self, local: &Local) {
-        let now = io::now_ms();
-        let started = *self.started_ms.get_or_insert(now);
-        let view = local.view();
-        let count = match view.model().shutdown.drain_per_second {
-            None => usize::MAX,
-            Some(per_second) => {
-                // The pace is the process's; each core keeps its share of it.
-                let cores = local.shared.cores.len() as u64;
-                let due = (now - started + DRAIN_STEP.as_millis() as u64) * u64::from(per_second)
-                    / 1000
-                    / cores.max(1);
-                let count = due.saturating_sub(self.asked);
-                self.asked += count;
-                count as usize
-            }
-        };
-        local.clients.close_sessions(count);
-    }
-}
-
-/// Begins to drain the core that this runs on: no more connections, one more request at most on those that are open, and
-/// none on those that are idle for `idle_grace` from now.
-pub(crate) fn begin_drain(local: &Rc<Local>, idle_grace: Duration) {
-    local.draining.set(true);
-    let idle_grace_ms = u64::try_from(idle_grace.as_millis()).unwrap_or(u64::MAX);
-    local.idle_until_ms.set(io::now_ms().saturating_add(idle_grace_ms));
-    local.clients.wake_all();
-    local.nudge_main();
-    for acceptor in local.acceptors.borrow().iter() {
-        acceptor.wake();
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a core does once a second: trims its pools, checks its table, publishes what the loop counts.
 
+use super::drain;
 use crate::io;
 use crate::local::Local;
 
@@ -9,6 +10,7 @@ pub(crate) fn tick(local: &Local) {
     let now_ms = io::now_ms();
     local.backends.tick(&view.model().pool, now_ms);
     local.verify_table();
+    drain::tick(local);
     publish_gauges(local);
 }
 

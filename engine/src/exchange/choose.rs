@@ -4,6 +4,7 @@
 //! Called by `request.rs` for the first attempt and by `forward.rs` for each further one. What must hold: who is chosen has
 //! been counted on its backend, and is until the exchange, or the session that it becomes, has ended.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -21,12 +22,19 @@ const RETRY_AFTER_S_MAX: u64 = 30;
 pub(crate) struct Chosen {
     pub(crate) hold: Hold,
     /// The exchange tries it out: the circuit was open. Boxed, for it is rare, and every connection has room for it.
-    pub(crate) trial: Option<Box<Trial>>,
+    pub(crate) trial: Cell<Option<Box<Trial>>>,
 }
 
 /// One exchange or session on a backend, counted until it is dropped.
 pub(crate) struct Hold {
     backend: Rc<LocalBackend>,
+}
+
+impl Hold {
+    /// Of its backend. Serials count from 1.
+    pub(crate) fn serial(&self) -> u64 {
+        self.backend.state.serial
+    }
 }
 
 impl Drop for Hold {
@@ -113,7 +121,7 @@ impl Choice<'_> {
             Some(_) => {}
             None => in_flight.enter(core),
         }
-        Some(Chosen { hold: Hold { backend: Rc::clone(backend) }, trial })
+        Some(Chosen { hold: Hold { backend: Rc::clone(backend) }, trial: Cell::new(trial) })
     }
 }
 

@@ -92,8 +92,7 @@ async fn attempt(
         None => match Box::pin(borrow_or_dial(conn, view, request, fresh)).await {
             Ok(lease) => lease,
             Err(failed) => {
-                let trial = request.chosen.as_mut().and_then(|chosen| chosen.trial.take());
-                verdict::tell(&local, request, trial, passive::of_fault(&failed.fault, false));
+                verdict::tell(&local, request, passive::of_fault(&failed.fault, false));
                 return Err(failed);
             }
         },
@@ -105,13 +104,12 @@ async fn attempt(
     let answered = transfer.answered();
     let status = transfer.status();
     let lease = transfer.into_backend();
-    let trial = request.chosen.as_mut().and_then(|chosen| chosen.trial.take());
     let shown = match &outcome {
         Ok(Outcome::Answered) => passive::of_status(status, &request.route.breaker),
         Ok(Outcome::Upgraded(_)) => Verdict::Success,
         Err(fault) => passive::of_fault(fault, was_pooled),
     };
-    verdict::tell(&local, request, trial, shown);
+    verdict::tell(&local, request, shown);
     match outcome {
         Ok(Outcome::Answered) => {
             if lease.machine.reusable() && !lease.spoiled {

@@ -73,7 +73,7 @@ pub(crate) enum Refusal<'v> {
     /// Its rule answers it.
     Respond(&'v Route, &'v Respond),
     /// Its rule sends it elsewhere.
-    Redirect(&'v Route, Status, String),
+    Redirect(&'v Route, Status, Box<str>),
     /// Its rule would make a target of it that must not be.
     Rewrite(RewriteError),
     Request(RequestError),
@@ -178,7 +178,7 @@ fn redirect<'v>(
     let mut location = Vec::new();
     let mut cache = conn.local.rule_cache.borrow_mut();
     match route.rules.rewrite(&mut cache, found, head.path(input), head.query(input), &mut location) {
-        Ok(_) => Refusal::Redirect(route, status, String::from_utf8_lossy(&location).into_owned()),
+        Ok(_) => Refusal::Redirect(route, status, String::from_utf8_lossy(&location).into()),
         Err(error) => Refusal::Rewrite(error),
     }
 }

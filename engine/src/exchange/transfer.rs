@@ -22,10 +22,10 @@ use protocol::rules::cookie;
 use protocol::ws::handshake;
 use protocol::{ResponseError, ResponseFraming, ResponseHead, Span, Status};
 
-use super::finish;
 use super::gather::Gather;
 use super::replay::Replay;
 use super::request::Request;
+use super::{finish, verdict};
 use crate::conn::client::ClientConn;
 use crate::conn::intake::Intake;
 use crate::error::{Cause, Fault};
@@ -356,6 +356,7 @@ impl<'a> Transfer<'a> {
                         self.continue_at = None;
                         self.answer_side = AnswerSide::Body;
                         self.status = head.status.code();
+                        verdict::tell_head(self.request, self.status);
                         if let Some(began_us) = self.began_us {
                             let took_us = now_us().saturating_sub(began_us);
                             let balancer = &self.request.upstream.balancer;

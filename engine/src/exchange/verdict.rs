@@ -2,13 +2,28 @@
 
 use super::request::Request;
 use crate::health::active;
-use crate::health::passive::Verdict;
-use crate::health::state::Trial;
+use crate::health::passive::{self, Verdict};
 use crate::io::process_ms;
 use crate::local::Local;
 
+/// Told when the head of an answer has come. A trial has succeeded then: its body may stream for hours, and others need not
+/// wait for its end. Should the body fail, that is a failure like any other.
+#[inline]
+pub(super) fn tell_head(request: &Request<'_>, status: u16) {
+    let Some(chosen) = &request.chosen else { return };
+    let Some(trial) = chosen.trial.take() else { return };
+    match passive::of_status(status, &request.route.breaker) {
+        Verdict::Success => {
+            let health = &request.upstream.backends[request.backend].state.health;
+            health.on_success(Some(*trial), process_ms());
+        }
+        Verdict::Failure | Verdict::Nothing => chosen.trial.set(Some(trial)),
+    }
+}
+
 /// Told once per attempt, when it has ended.
-pub(super) fn tell(local: &Local, request: &Request<'_>, trial: Option<Box<Trial>>, verdict: Verdict) {
+pub(super) fn tell(local: &Local, request: &Request<'_>, verdict: Verdict) {
+    let trial = request.chosen.as_ref().and_then(|chosen| chosen.trial.take());
     let failed = match verdict {
         Verdict::Nothing => return,
         Verdict::Success => false,

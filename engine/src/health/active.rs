@@ -79,6 +79,17 @@ impl Prober {
         Ok(Prober { remote, thread: Some(thread) })
     }
 
+    /// Has `work` done once a second, until it is false or the thread ends.
+    pub(crate) fn each_second(&self, work: impl Fn() -> bool + Send + 'static) {
+        self.remote.post(move || {
+            io::spawn(async move {
+                while work() {
+                    io::sleep(Duration::from_millis(LOOK_MS)).await;
+                }
+            });
+        });
+    }
+
     /// A handle for those who find a backend dead.
     pub(crate) fn remote(&self) -> Remote {
         self.remote.clone()

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
 
 use super::Local;
@@ -16,8 +16,8 @@ type FixedOrder = BuildHasherDefault<DefaultHasher>;
 pub(crate) struct Clients {
     /// Tasks that serve a connection between its accept and its end.
     serving: RefCell<HashMap<u64, Task, FixedOrder>>,
-    /// Sessions that are to be closed, in order of age.
-    sessions: RefCell<VecDeque<std::rc::Weak<Closing>>>,
+    /// Sessions, but for those of backends that are being drained (`core/drain.rs`).
+    pub(crate) sessions: RefCell<Sessions>,
     next: Cell<u64>,
 }
 
@@ -57,16 +57,17 @@ impl Place {
         Place { local: Rc::clone(local), number }
     }
 
-    /// The connection goes on as a session.
-    pub(crate) fn become_session(&self) -> Rc<Closing> {
+    /// The connection goes on as a session on the backend of this serial.
+    pub(crate) fn become_session(&self, serial: u64) -> Rc<Closing> {
         let closing = Rc::new(Closing::default());
-        self.local.clients.serving.borrow_mut().remove(&self.number);
-        let mut sessions = self.local.clients.sessions.borrow_mut();
-        // Forget those that ended, now and then, so that the list stays in proportion.
-        if sessions.len() == sessions.capacity() {
-            sessions.retain(|session| session.strong_count() > 0);
+        let local = &self.local;
+        local.clients.serving.borrow_mut().remove(&self.number);
+        let add = |sessions: &mut Sessions| sessions.push(serial, &closing);
+        if local.drains.with_sessions_of(serial, add) {
+            local.nudge_main();
+        } else {
+            add(&mut local.clients.sessions.borrow_mut());
         }
-        sessions.push_back(Rc::downgrade(&closing));
         closing
     }
 }
@@ -90,12 +91,47 @@ impl Clients {
             task.wake();
         }
     }
+}
 
-    /// Asks up to `count` sessions, oldest first, to close; returns whether any is left unasked.
-    pub(crate) fn close_sessions(&self, count: usize) -> bool {
+/// Sessions in order of age, each with the serial of its backend. They are found through it, and not kept by it.
+#[derive(Default)]
+pub(crate) struct Sessions(VecDeque<(u64, Weak<Closing>)>);
+
+impl Sessions {
+    fn push(&mut self, serial: u64, closing: &Rc<Closing>) {
+        // Forget those that ended, now and then, so that the list stays in proportion.
+        if self.0.len() == self.0.capacity() {
+            self.0.retain(|(_, session)| session.strong_count() > 0);
+        }
+        self.0.push_back((serial, Rc::downgrade(closing)));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, others: &mut Sessions) {
+        self.0.append(&mut others.0);
+    }
+
+    /// Takes those of one backend out.
+    pub(crate) fn split_off(&mut self, serial: u64) -> Sessions {
+        let mut taken = VecDeque::new();
+        self.0.retain(|session| {
+            let is_taken = session.0 == serial;
+            if is_taken {
+                taken.push_back(session.clone());
+            }
+            !is_taken
+        });
+        Sessions(taken)
+    }
+
+    /// Asks up to `count` sessions, oldest first, to close; returns how many.
+    pub(crate) fn close(&mut self, count: u64) -> u64 {
         let mut asked = 0;
         while asked < count {
-            let Some(session) = self.sessions.borrow_mut().pop_front() else { return false };
+            let Some((_, session)) = self.0.pop_front() else { break };
             let Some(session) = session.upgrade() else { continue };
             session.asked.set(true);
             if let Some(task) = session.task.get() {
@@ -103,6 +139,6 @@ impl Clients {
             }
             asked += 1;
         }
-        !self.sessions.borrow().is_empty()
+        asked
     }
 }

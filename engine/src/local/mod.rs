@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 
 use protocol::{RequestHead, ResponseHead};
 
+use crate::core::drain::Drains;
 use crate::core::shared::{CoreShared, Shared};
 use crate::ids::Ids;
 use crate::io::Task;
@@ -50,6 +51,8 @@ pub(crate) struct Local {
     /// Spare buffers for request bodies that are kept for another attempt, all empty.
     pub(crate) replay_bodies: RefCell<Vec<Vec<u8>>>,
     pub(crate) clients: Clients,
+    /// Sessions that are being asked to close.
+    pub(crate) drains: Drains,
     pub(crate) loans: Loans,
     pub(crate) backends: Backends,
     /// What look-ups of rules have found out and keep.
@@ -79,6 +82,7 @@ impl Local {
             response_head: RefCell::new(ResponseHead::new()),
             replay_bodies: RefCell::new(Vec::new()),
             clients: Clients::default(),
+            drains: Drains::default(),
             loans: Loans::default(),
             backends: Backends::default(),
             rule_cache: RefCell::new(RuleCache::new()),

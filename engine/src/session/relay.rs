@@ -96,7 +96,7 @@ impl Relay {
         let relay = Relay {
             up: direction(Role::Client),
             down: direction(Role::Server),
-            closing: conn.place.become_session(),
+            closing: conn.place.become_session(session.hold.as_ref().map_or(0, Hold::serial)),
             active_ms: now_ms(),
             idle_ms: session.idle_ms,
             high: model.limits.high_water_bytes,

@@ -128,3 +128,24 @@ fn limits(model: &Model) -> Limits {
         idle_ms: model.server.idle_timeout_ms,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Mutex;
+
+    use super::Table;
+
+    /// Which thread freed which table, by its epoch.
+    static DROPPED: Mutex<Vec<(String, u32)>> = Mutex::new(Vec::new());
+
+    pub(in crate::table) fn dropped() -> Vec<(String, u32)> {
+        DROPPED.lock().expect("nobody panics with it").clone()
+    }
+
+    impl Drop for Table {
+        fn drop(&mut self) {
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            DROPPED.lock().expect("nobody panics with it").push((thread, self.snapshot.epoch()));
+        }
+    }
+}

@@ -178,6 +178,12 @@ impl Gate {
         GateLimits::unpack(self.limits.load(Ordering::Acquire))
     }
 
+    /// Exchanges in flight, and those that wait: both of one moment.
+    pub(crate) fn gauges(&self) -> (u32, u32) {
+        let counts = self.counts();
+        (counts.active, counts.waiting)
+    }
+
     /// Exchanges in flight.
     #[cfg(test)]
     pub(crate) fn active(&self) -> u32 {
