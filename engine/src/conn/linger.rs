@@ -14,12 +14,17 @@ const LINGER_BYTES_MAX: usize = 512 * 1024;
 /// Ends a connection whose answer is complete.
 pub(crate) async fn close(conn: ClientConn) {
     let stall_ms = conn.local.view().model().timeouts.write_stall_ms;
+    // Nothing unread, and nothing to come.
+    let is_over = conn.is_last_request && conn.machine.is_request_read() && conn.intake.is_empty();
+    if is_over && conn.stream.finish() {
+        return;
+    }
     if sent_below(&conn.stream, &conn.alarm, 0, stall_ms).await.is_err() {
         // The client takes no more: what it has must not look like all there is.
         return conn.stream.reset_on_close();
     }
-    if conn.is_last_request && conn.machine.is_request_read() && conn.intake.is_empty() {
-        return; // Nothing unread, and nothing to come.
+    if is_over {
+        return;
     }
     if conn.stream.shutdown_write().is_err() {
         return;

@@ -234,6 +234,12 @@ impl Stream {
         poll_fn(|_| self.poll_sent_below(bytes)).await
     }
 
+    /// Sends all queued bytes now and says FIN with the last of them: one packet less than one after the other. False if the
+    /// kernel did not take all of it at once; what is left is sent as ever, and FIN has not been said.
+    pub fn finish(&self) -> bool {
+        with_core(|core| core.finish(self.key)).unwrap_or(false)
+    }
+
     /// Says that no more bytes will follow (FIN). Await [`Stream::sent_below`]`(0)` first.
     ///
     /// # Errors

@@ -100,6 +100,21 @@ impl Driver {
         Ok(Socket::new(Domain::UNIX, Type::STREAM, None)?.into_raw_fd())
     }
 
+    /// Hands a message to the kernel at once, which may hold its end back for what follows; how many bytes it took.
+    ///
+    /// # Errors
+    /// As the kernel reports, `EAGAIN` included. The simulated world takes everything by way of the loop.
+    pub(crate) fn send_ahead(&self, fd: RawFd, message: &libc::msghdr) -> io::Result<usize> {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(_) = self {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let flags = libc::MSG_MORE | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: the message points to vectors and bytes that its owner keeps in place; the call reads them and returns.
+        let taken = unsafe { libc::sendmsg(fd, message, flags) };
+        usize::try_from(taken).map_err(|_| io::Error::last_os_error())
+    }
+
     /// Says FIN behind what was sent.
     pub(crate) fn shutdown_write(&self, fd: RawFd) -> io::Result<()> {
         #[cfg(feature = "simulation")]

@@ -43,13 +43,17 @@ impl Outbox {
         if let (Some(only), 1) = (self.queue.front(), self.queue.len()) {
             return ops::send(fd, key, only);
         }
-        let count = self.queue.len().min(GATHER_MAX);
+        ops::send_gathered(fd, key, self.message())
+    }
+
+    /// What is queued, up to [`GATHER_MAX`] pieces, as the kernel wants it described.
+    pub(crate) fn message(&mut self) -> &libc::msghdr {
         for (vector, lease) in self.vectors.iter_mut().zip(&self.queue) {
             *vector = libc::iovec { iov_base: lease.as_ptr().cast_mut().cast(), iov_len: lease.len() };
         }
         self.header.msg_iov = self.vectors.as_mut_ptr();
-        self.header.msg_iovlen = count;
-        ops::send_gathered(fd, key, &raw const self.header)
+        self.header.msg_iovlen = self.queue.len().min(GATHER_MAX);
+        &self.header
     }
 
     /// The kernel took `sent` bytes: their leases end.

@@ -197,6 +197,25 @@ impl Core {
         }
     }
 
+    /// Sends what is queued at once, and FIN in the same packet as its end; true if the kernel took all of it. Else the
+    /// rest goes the usual way, without FIN.
+    pub(crate) fn finish(&self, key: Key) -> bool {
+        let mut sockets = self.sockets.borrow_mut();
+        let Some(socket) = sockets.get_mut(key) else { return false };
+        let fd = socket.fd;
+        let Some(outbox) = socket.outbox.as_mut().filter(|outbox| !outbox.sending) else { return false };
+        let Ok(taken) = self.driver().send_ahead(fd, outbox.message()) else { return false };
+        socket.taken += taken as u64;
+        outbox.advance(taken);
+        if !outbox.is_empty() {
+            return false;
+        }
+        if let Some(outbox) = socket.outbox.take() {
+            self.keep_outbox(outbox);
+        }
+        self.driver().shutdown_write(fd).is_ok()
+    }
+
     /// Hands every socket with queued bytes and no send in flight to the kernel.
     pub(crate) fn flush(&self) {
         let mut dirty = self.dirty.take();

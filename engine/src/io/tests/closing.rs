@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use super::super::{freeze, gauges};
@@ -117,6 +118,72 @@ fn a_dropped_stream_frees_everything_at_once() {
         drop(stream);
         until(|| gauges().sockets == 0).await;
         assert_eq!(gauges().buffers_leased, 0);
+        drop(peer);
+    });
+}
+
+/// Segments that a socket has got (`tcpi_segs_in`, which `libc` does not know yet).
+fn segments_in(peer: &StdStream) -> u32 {
+    const AT: usize = 140;
+    let mut info = [0_u8; 256];
+    let mut len = info.len() as libc::socklen_t;
+    let to = info.as_mut_ptr().cast();
+    // SAFETY: `to` points to `len` writable bytes.
+    let outcome =
+        unsafe { libc::getsockopt(peer.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, to, &raw mut len) };
+    assert_eq!(outcome, 0);
+    u32::from_ne_bytes(info[AT..AT + 4].try_into().unwrap())
+}
+
+#[test]
+fn the_last_bytes_and_the_end_are_one_packet() {
+    on_core(async {
+        let (stream, mut peer) = pair().await;
+        let before = segments_in(&peer);
+        stream.send(freeze(pattern(300)));
+        stream.send(freeze(pattern(200)));
+        assert!(stream.finish());
+        assert_eq!((stream.unsent(), stream.taken()), (0, 500));
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            peer.read_to_end(&mut got).unwrap();
+            (got, segments_in(&peer))
+        });
+        let (got, after) = finished(reader).await;
+        assert_eq!(got, [pattern(300), pattern(200)].concat());
+        assert_eq!(after - before, 1, "two pieces and FIN");
+        assert_eq!(gauges().buffers_leased, 0);
+    });
+}
+
+#[test]
+fn what_the_kernel_does_not_take_at_once_goes_the_usual_way_without_an_end() {
+    on_core(async {
+        let (stream, mut peer) = pair().await;
+        let (first, last) = (pattern(20_000_000), pattern(20));
+        stream.send(freeze(first.clone()));
+        stream.send(freeze(last.clone()));
+        assert!(!stream.finish(), "the peer took everything at once");
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            peer.read_to_end(&mut got).unwrap();
+            got
+        });
+        stream.sent_below(0).await.unwrap();
+        stream.send(freeze(last.clone()));
+        assert!(stream.finish(), "now it does");
+        assert!(finished(reader).await == [first, last.clone(), last].concat());
+    });
+}
+
+#[test]
+fn a_stream_with_nothing_to_send_or_a_send_under_way_does_not_finish() {
+    on_core(async {
+        let (stream, peer) = pair().await;
+        assert!(!stream.finish(), "nothing is queued");
+        stream.send(freeze(pattern(20_000_000)));
+        some_turns(5).await;
+        assert!(stream.is_sending() && !stream.finish());
         drop(peer);
     });
 }
