@@ -1,4 +1,4 @@
-//! What a core does once a second: trims its pools, checks its table, publishes what the loop counts.
+//! What a core does once a second: trims its pools and buffers, checks its table, publishes what the loop counts.
 
 use super::drain;
 use crate::io;
@@ -11,6 +11,7 @@ pub(crate) fn tick(local: &Local) {
     local.backends.tick(&view.model().pool, now_ms);
     local.verify_table();
     drain::tick(local);
+    io::trim_buffers();
     publish_gauges(local);
 }
 

@@ -101,6 +101,11 @@ pub fn gauges() -> Gauges {
     .unwrap_or_default()
 }
 
+/// Gives back the memory of buffers of this core that have been idle since the last call, a few at a time. For a slow tick.
+pub fn trim_buffers() {
+    with_core(|core| core.buffers.trim());
+}
+
 /// Of each socket: unsent bytes, unread bytes.
 #[cfg(feature = "simulation")]
 pub(crate) fn socket_sizes() -> Vec<(usize, usize)> {

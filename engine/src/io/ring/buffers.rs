@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
+use super::region::Region;
 use super::ring::with_core;
 
 /// Home of a lease onto static bytes: nothing to give back.
@@ -28,6 +29,8 @@ const STATIC: u32 = u32::MAX;
 const HEAP_BASE: u32 = 1 << 20;
 /// A widened window is halved after so many turns in which no receive ran dry.
 const CALM_TURNS: u32 = 1024;
+/// Buffers of each kind whose memory is given back at a time.
+const TRIM_MAX: usize = 32;
 /// Heap buffers kept for reuse, per core; more than that go back to the allocator.
 const HEAP_SPARE_MAX: usize = 256;
 /// A spare heap buffer keeps at most this capacity, so that one large body does not pin memory for good.
@@ -133,7 +136,7 @@ impl std::fmt::Debug for Lease {
 
 /// Takes a cleared buffer from the core's pool, to be written and then frozen into a [`Lease`] with [`freeze`].
 pub fn take_buf() -> Vec<u8> {
-    with_core(|core| core.buffers.heap.borrow_mut().spare.pop())
+    with_core(|core| core.buffers.heap.borrow_mut().take())
         .flatten()
         .unwrap_or_else(|| Vec::with_capacity(HEAP_CAPACITY))
 }
@@ -177,7 +180,7 @@ impl Buffers {
         Ok(Buffers {
             small: Group::new(0, small, ring)?,
             large: Group::new(u32::from(small.count), large, ring)?,
-            heap: RefCell::new(Heap { slots: Vec::new(), free: Vec::new(), spare: Vec::new() }),
+            heap: RefCell::default(),
         })
     }
 
@@ -225,6 +228,14 @@ impl Buffers {
         self.large.offer();
     }
 
+    /// Gives back the memory of some of the buffers that nobody has needed since the last call: after a burst a core grows
+    /// small again.
+    pub(crate) fn trim(&self) {
+        self.small.trim();
+        self.large.trim();
+        self.heap.borrow_mut().trim();
+    }
+
     /// A receive found the small group empty: from now on more are on offer. Not if it was long bodies that used it up:
     /// they would only spread over more memory than the caches hold.
     pub(crate) fn widen_small(&self) {
@@ -254,6 +265,12 @@ impl Buffers {
     pub(crate) fn leased(&self) -> usize {
         let heap = self.heap.borrow();
         self.small.leased() + self.large.leased() + (heap.slots.len() - heap.free.len())
+    }
+
+    /// How much memory the buffers of a group take up.
+    #[cfg(test)]
+    pub(crate) fn resident_bytes(&self, size: Size) -> usize {
+        self.group(size).memory.resident_bytes()
     }
 
     fn group(&self, size: Size) -> &Group {
@@ -310,6 +327,10 @@ struct Group {
     offers: Offers,
     leases: Box<[Cell<u32>]>,
     free: RefCell<Vec<u16>>,
+    /// So many at the bottom of `free` have stayed there since the last trim.
+    unused: Cell<usize>,
+    /// Has been on offer since its memory was given back.
+    resident: Box<[Cell<bool>]>,
     offered: Cell<u16>,
     window: Cell<u16>,
     /// Turns since a receive ran dry, while the window is wider than at first.
@@ -341,6 +362,8 @@ impl Group {
             offers,
             leases: (0..plan.count).map(|_| Cell::new(0)).collect(),
             free: RefCell::new((0..plan.count).rev().collect()),
+            unused: Cell::new(0),
+            resident: (0..plan.count).map(|_| Cell::new(false)).collect(),
             offered: Cell::new(0),
             window: Cell::new(plan.window),
             calm_turns: Cell::new(0),
@@ -362,12 +385,25 @@ impl Group {
         while self.offered.get() < self.window.get() {
             let Some(id) = free.pop() else { break };
             self.offered.set(self.offered.get() + 1);
+            self.resident[id as usize].set(true);
             match &self.offers {
                 Offers::Own(offers) => offers.borrow_mut().push(id),
                 Offers::Kernel { ring, tail } => self.write_offer(ring, tail, id),
             }
         }
+        self.unused.set(self.unused.get().min(free.len()));
         self.offers.publish();
+    }
+
+    fn trim(&self) {
+        let free = self.free.borrow();
+        let unused = self.unused.replace(free.len()).min(free.len());
+        let resident = |id: &&u16| self.resident[**id as usize].get();
+        for id in free[..unused].iter().filter(resident).take(TRIM_MAX) {
+            let bytes = self.plan.bytes_each as usize;
+            self.memory.forget(*id as usize * bytes, bytes);
+            self.resident[*id as usize].set(false);
+        }
     }
 
     /// Takes the window back step by step once receives find buffers again.
@@ -424,10 +460,13 @@ impl Offers {
 }
 
 /// Buffers that we fill: forwarded heads, chunk heads, answers, copies.
+#[derive(Default)]
 struct Heap {
     slots: Vec<HeapSlot>,
     free: Vec<u32>,
     spare: Vec<Vec<u8>>,
+    /// So many at the bottom of `spare` have stayed there since the last trim.
+    unused: usize,
 }
 
 struct HeapSlot {
@@ -436,6 +475,17 @@ struct HeapSlot {
 }
 
 impl Heap {
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let buf = self.spare.pop();
+        self.unused = self.unused.min(self.spare.len());
+        buf
+    }
+
+    fn trim(&mut self) {
+        self.spare.drain(..self.unused.min(TRIM_MAX));
+        self.unused = self.spare.len();
+    }
+
     fn adopt(&mut self, buf: Vec<u8>) -> u32 {
         let slot = HeapSlot { leases: 1, buf };
         let Some(index) = self.free.pop() else {
@@ -463,33 +513,6 @@ impl Heap {
             buf.clear();
             self.spare.push(buf);
         }
-    }
-}
-
-/// Page-aligned zeroed memory of its own mapping: untouched pages cost nothing, whatever the allocator does.
-struct Region {
-    start: NonNull<u8>,
-    bytes: usize,
-}
-
-impl Region {
-    fn new(bytes: usize) -> io::Result<Region> {
-        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a fresh anonymous mapping overlaps nothing.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapping at address 0"))?;
-        Ok(Region { start, bytes })
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `new` with the same length; regions are dropped only after the kernel has let go of them
-        // and no lease is left (`Core::shut`).
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
 }
 

@@ -6,6 +6,7 @@ mod inbox;
 mod mailbox;
 pub(crate) mod ops;
 mod outbox;
+mod region;
 #[expect(clippy::module_inception, reason = "the file that holds the ring itself keeps its plain name")]
 pub(crate) mod ring;
 pub(crate) mod slab;

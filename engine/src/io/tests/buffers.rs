@@ -5,7 +5,7 @@ use std::net::TcpStream as StdStream;
 
 use super::super::ring::buffers::{GroupPlan, Size};
 use super::super::ring::ring::with_core;
-use super::super::{Lease, TcpStream, gauges, spawn};
+use super::super::{Lease, TcpStream, gauges, spawn, trim_buffers};
 use super::{Options, finished, listen, on_core_with, options, pair, pattern, read_all, some_turns, until};
 
 fn few_small(count: u16, bytes_each: u32, window: u16) -> Options {
@@ -178,5 +178,40 @@ fn a_widened_window_narrows_again_in_a_calm() {
         finished(round_trips).await;
         some_turns(2).await;
         assert_eq!(offered(), 2);
+    });
+}
+
+#[test]
+fn after_a_burst_the_memory_of_idle_buffers_goes_back() {
+    const COUNT: u16 = 64;
+    let resident = || with_core(|core| core.buffers.resident_bytes(Size::Small)).unwrap();
+    on_core_with(few_small(COUNT, 4096, 4), async move {
+        let (stream, mut peer) = pair().await;
+        let writer = std::thread::spawn(move || {
+            peer.write_all(&pattern(40 * 4096)).unwrap();
+            peer
+        });
+        let mut hoard = Vec::new();
+        let mut bytes = 0;
+        while bytes < 40 * 4096 {
+            let lease = stream.recv().await.unwrap().unwrap();
+            bytes += lease.len();
+            hoard.push(lease);
+        }
+        let mut peer = finished(writer).await;
+        let most = resident();
+        assert!(most >= 30 * 4096, "{most} bytes: the burst took few buffers");
+        trim_buffers();
+        assert_eq!(resident(), most, "all were in use since the last time");
+        hoard.clear();
+        some_turns(3).await;
+        for _ in 0..4 {
+            trim_buffers();
+        }
+        assert!(resident() <= 8 * 4096, "{} bytes are kept for nothing", resident());
+        // And they serve as before.
+        peer.write_all(&pattern(100_000)).unwrap();
+        drop(peer);
+        assert!(read_all(&stream).await == pattern(100_000));
     });
 }
