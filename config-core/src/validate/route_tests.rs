@@ -423,6 +423,31 @@ fn every_error_of_a_route_or_rule_names_its_place() {
 }
 
 #[test]
+fn two_spellings_of_one_host_are_one_host() {
+    let of_both = |first: &str, second: &str| {
+        let route = |vhost: &str| {
+            format!("[[route]]\nvhost = \"{vhost}\"\nbackends = [{{ url = \"http://10.0.0.1:3000\" }}]\n")
+        };
+        read(&format!("{}{}", route(first), route(second)))
+    };
+    let same = [
+        ("[::1]", "[0::1]"),
+        ("::1", "[0:0:0:0:0:0:0:1]"),
+        ("[2001:db8::a]", "2001:DB8:0:0::000A"),
+        ("::ffff:10.0.0.1", "[::ffff:a00:1]"),
+        ("Example.com", "example.COM."),
+        ("*.b\u{fc}cher.example", "*.XN--bcher-kva.example"),
+    ];
+    for (first, second) in same {
+        let found = of_both(first, second).expect_err(second);
+        let error = found.iter().next().expect("one at least");
+        assert_eq!(error.key, "route[1].vhost", "{first}, {second}");
+        assert!(error.to_string().contains("served by another route already"), "{first}, {second}: {found}");
+    }
+    assert!(of_both("[::1]", "[::2]").is_ok());
+}
+
+#[test]
 fn a_target_takes_variables_and_a_rewrite_can_do_without() {
     let text = format!(
         "{ROUTE}[[route.paths]]\nmatch = \"regex\"\npattern = '^/(?<name>.*)$'\n\
