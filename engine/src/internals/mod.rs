@@ -1,3 +1,4 @@
-//! Parts of the engine by themselves, for `bench` to measure. No product turns the feature `internals` on.
+//! Parts of the engine by themselves, for `bench` to measure and `fuzz` to try. No product turns the feature `internals` on.
 
+pub mod router;
 pub mod strategies;

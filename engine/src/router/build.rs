@@ -1,7 +1,7 @@
 //! The table of virtual hosts: built from a set of routes, or from the running table and what changed since.
 //!
 //! ```text
-//!  Router ──► 1,024 shards, shared piecewise ──► open addressing: hash, name, what was compiled of the route
+//!  Router ──► 1,024 shards, shared piecewise (shard.rs) ──► name, what was compiled of the route
 //!         ├─► how many wildcards there are of each depth
 //!         └─► the route of every host
 //! ```
@@ -15,7 +15,8 @@ use std::sync::Arc;
 use config_core::model::{Route, RouteChange, Routes, VirtualHost};
 use config_core::shards::Shards;
 
-use super::host::{Name, key};
+use super::host::{Name, is_normal, key};
+use super::shard::{Shard, Slot};
 
 /// Most dots in a name: 253 bytes, every other one a dot. A bit for each of these depths.
 const DEPTHS: usize = 128;
@@ -29,15 +30,6 @@ pub(crate) struct Router<T> {
     /// A bit for each depth that occurs in `wildcards`.
     depths: u128,
     any: Option<Arc<T>>,
-}
-
-/// Empty, or a power of two of slots, at most three quarters of them taken.
-type Shard<T> = Arc<[Option<Slot<T>>]>;
-
-struct Slot<T> {
-    hash: u64,
-    name: Arc<str>,
-    value: Arc<T>,
 }
 
 /// A name that comes or, without a value, goes.
@@ -82,7 +74,11 @@ impl<T> Router<T> {
     /// wildcard, else that of every host.
     #[inline]
     pub(crate) fn find(&self, host: &[u8]) -> Option<&Arc<T>> {
-        let named = Name::of(host).and_then(|name| self.find_name(name.as_bytes()));
+        let named = if is_normal(host) {
+            self.find_name(host)
+        } else {
+            Name::of(host).and_then(|name| self.find_name(name.as_bytes()))
+        };
         named.or(self.any.as_ref())
     }
 
@@ -101,8 +97,7 @@ impl<T> Router<T> {
             return exact;
         }
         let mut depth = name.iter().filter(|byte| **byte == b'.').count();
-        for (at, byte) in name.iter().enumerate().filter(|(_, byte)| **byte == b'.') {
-            debug_assert_eq!(*byte, b'.');
+        for at in memchr::memchr_iter(b'.', name) {
             // A dot in front has no label before it, and so no wildcard.
             if at > 0 && self.depths >> depth.min(DEPTHS - 1) & 1 == 1 {
                 let found = name.get(at..).and_then(|suffix| self.lookup(suffix));
@@ -118,24 +113,13 @@ impl<T> Router<T> {
     #[inline]
     fn lookup(&self, name: &[u8]) -> Option<&Arc<T>> {
         let hash = hash(name, self.seed);
-        let shard = self.shards.at(shard_of(hash));
-        let mask = shard.len().wrapping_sub(1);
-        let mut at = hash as usize & mask;
-        // Ends at a free slot, of which there are always some.
-        while let Some(Some(slot)) = shard.get(at) {
-            if slot.hash == hash && slot.name.as_bytes() == name {
-                return Some(&slot.value);
-            }
-            at = (at + 1) & mask;
-        }
-        None
+        self.shards.at(shard_of(hash)).find(hash, name)
     }
 
     fn new() -> Router<T> {
-        let nothing: Shard<T> = Arc::new([]);
         Router {
             seed: RandomState::new().hash_one(0_u8),
-            shards: Shards::filled(&nothing),
+            shards: Shards::filled(&Shard::new()),
             wildcards: [0; DEPTHS],
             depths: 0,
             any: None,
@@ -164,36 +148,19 @@ impl<T> Router<T> {
         let mut edits = edits.into_iter().peekable();
         while let Some(first) = edits.next() {
             let number = shard_of(first.hash);
-            let mut slots: Vec<Slot<T>> = self.shards.at(number).iter().flatten().cloned().collect();
+            let mut slots: Vec<Slot<T>> = self.shards.at(number).slots().cloned().collect();
             let mut next = Some(first);
-            while let Some(Edit { hash, name, value }) = next {
+            while let Some(Edit { name, value, .. }) = next {
                 match value {
-                    Some(value) => slots.push(Slot { hash, name, value }),
-                    None => slots.retain(|slot| slot.name != name),
+                    Some(value) => slots.push(Slot::new(&name, value)),
+                    None => slots.retain(|slot| slot.name() != name.as_bytes()),
                 }
                 next = edits.next_if(|edit| shard_of(edit.hash) == number);
             }
-            *self.shards.at_mut(number) = shard(slots);
+            let seed = self.seed;
+            *self.shards.at_mut(number) = Shard::build(slots, |name| hash(name, seed));
         }
     }
-}
-
-/// Lays out the slots of a shard.
-fn shard<T>(slots: Vec<Slot<T>>) -> Shard<T> {
-    if slots.is_empty() {
-        return Arc::new([]);
-    }
-    let len = (slots.len() * 4 / 3 + 1).next_power_of_two();
-    let mut shard: Vec<Option<Slot<T>>> = Vec::new();
-    shard.resize_with(len, || None);
-    for slot in slots {
-        let mut at = slot.hash as usize % len;
-        while shard[at].is_some() {
-            at = (at + 1) % len;
-        }
-        shard[at] = Some(slot);
-    }
-    shard.into()
 }
 
 impl<T> Clone for Router<T> {
@@ -203,30 +170,24 @@ impl<T> Clone for Router<T> {
     }
 }
 
-impl<T> Clone for Slot<T> {
-    fn clone(&self) -> Slot<T> {
-        Slot { hash: self.hash, name: Arc::clone(&self.name), value: Arc::clone(&self.value) }
-    }
-}
-
-/// The high bits; a shard takes the low ones.
+/// The high bits; a shard takes lower ones.
 fn shard_of(hash: u64) -> usize {
     (hash >> 48) as usize % Shards::<()>::COUNT
 }
 
-/// Eight bytes at a time, each mixed in by the folded product of two 64-bit numbers, as wyhash and its kin do it.
+/// Eight bytes at a time, the last eight of them once more with some before, each mixed in by the folded product of two 64-bit
+/// numbers, as wyhash and its kin do it.
 #[inline]
 fn hash(bytes: &[u8], seed: u64) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
+    let last = match bytes.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
     let mut state = seed ^ bytes.len() as u64;
-    for word in words {
+    for word in bytes.as_chunks::<8>().0 {
         state = fold(state ^ u64::from_le_bytes(*word), 0x9E37_79B9_7F4A_7C15);
     }
-    let mut last = [0; 8];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    fold(fold(state ^ u64::from_le_bytes(last), 0xA076_1D64_78BD_642F) ^ seed, 0xE703_7ED1_A0B4_28DB)
+    fold(fold(state ^ last, 0xA076_1D64_78BD_642F) ^ seed, 0xE703_7ED1_A0B4_28DB)
 }
 
 #[inline]

@@ -12,6 +12,34 @@ const NAME_BYTES_MAX: usize = 253;
 /// Longest port with its colon.
 const PORT_BYTES_MAX: usize = 6;
 
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = LOW_BITS << 7;
+
+/// Whether a `Host` value is in the normal form as it stands; false for a few that are, too.
+#[inline]
+pub(super) fn is_normal(host: &[u8]) -> bool {
+    let (words, rest) = host.as_chunks::<8>();
+    // The last bytes once more with some before them, where there are as many.
+    let last = match host.last_chunk::<8>() {
+        Some(last) => has_odd_byte(u64::from_le_bytes(*last)),
+        None => rest.iter().any(|byte| has_odd_byte(u64::from(*byte))),
+    };
+    let odd = words.iter().fold(last, |odd, word| odd | has_odd_byte(u64::from_le_bytes(*word)));
+    !odd && matches!(host.len(), 1..=NAME_BYTES_MAX)
+        && host.first() != Some(&b'[')
+        && host.last() != Some(&b'.')
+}
+
+/// Whether any of eight bytes is a capital, a colon, one between those, or not ASCII.
+#[inline]
+fn has_odd_byte(word: u64) -> bool {
+    // With the highest bits out of the way no byte carries into the next.
+    let low = word & !HIGH_BITS;
+    let from_colon = low + LOW_BITS * (0x80 - b':' as u64);
+    let above_z = low + LOW_BITS * (0x7F - b'Z' as u64);
+    (from_colon & !above_z | word) & HIGH_BITS != 0
+}
+
 /// A host as the table knows it, on the stack.
 pub(super) struct Name {
     bytes: [u8; NAME_BYTES_MAX + 3],
@@ -99,6 +127,26 @@ mod tests {
             assert_eq!(normal(host).as_deref(), Some(name), "{host}");
         }
         assert_eq!(normal(&format!("{longest}.:80")).as_deref(), Some(longest.as_str()));
+    }
+
+    #[test]
+    fn what_stands_in_normal_form_is_its_own_name() {
+        for len in 1..20 {
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    let mut host = vec![b'a'; len];
+                    host[at] = byte;
+                    let name = Name::of(&host);
+                    let is_itself = name.is_some_and(|name| name.as_bytes() == host);
+                    assert!(!is_normal(&host) || is_itself, "{}", host.escape_ascii());
+                    let must_be = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+                    assert!(is_normal(&host) || !must_be, "{}", host.escape_ascii());
+                }
+            }
+        }
+        for host in [&b""[..], &[b'a'; NAME_BYTES_MAX + 1]] {
+            assert!(!is_normal(host));
+        }
     }
 
     #[test]

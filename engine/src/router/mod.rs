@@ -1,9 +1,10 @@
 //! Which route serves a host, and which of its rules a path. Everything here is compiled off the cores, then only read.
 //!
 //! ```text
-//!  Host ──► host.rs: one normal form ──► build.rs: Router ──► what was compiled of the route
+//!  Host ──► host.rs: one normal form ──► build.rs: Router ──► shard.rs ──► what was compiled of the route
 //!  path ──► rules.rs: Rules ──┬─► path.rs: exact paths and prefixes, sorted
-//!                             ├─► regex.rs: all expressions at once
+//!                             ├─► regex.rs: all expressions at once, or behind a
+//!                             │   └─► sieve.rs: those that need texts (required.rs) which the path has
 //!                             └─► rewrite.rs: the target or the location that the rule asks for
 //! ```
 //!
@@ -14,8 +15,11 @@ mod build;
 mod host;
 mod path;
 mod regex;
+mod required;
 mod rewrite;
 mod rules;
+mod shard;
+mod sieve;
 #[cfg(test)]
 mod tests;
 

@@ -1,11 +1,13 @@
-//! All expressions of a route at once: a lazy DFA over the alternation of them, anchored at the start, so that the first one
-//! in the order written that finds a match is the one it reports, after one pass over the path.
+//! The expressions of a route. Those that a path can hardly match stand behind a sieve (`sieve.rs`); the others are searched
+//! for at once: a lazy DFA over the alternation of them, anchored at the start, so that the first one in the order written
+//! that finds a match is the one it reports, after one pass over the path.
 //!
 //! What must hold: paths are ASCII (`protocol` refuses anything else), so expressions are cut down to ASCII before they are
 //! compiled; that is the same language on paths, and a hundredth of the automaton for `\w` or `(?i)`. A cache belongs to
 //! the automaton with its id and to no other. A search is linear in the path times the size of the automaton even when every byte
 //! leads to a state that is not there yet.
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use config_core::model::{Pattern, Rule};
@@ -14,11 +16,13 @@ use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
 use regex_automata::nfa::thompson::{NFA, WhichCaptures};
 use regex_automata::util::primitives::NonMaxUsize;
-use regex_automata::{Anchored, Input};
+use regex_automata::{Anchored, Input, PatternID};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look, Repetition};
 
+use super::required::{Required, required};
 use super::rules::{Best, Request, RuleError};
+use super::sieve::{Census, Expression, GROUP_RULES_MAX, Marks, SIEVE_MIN, Sieve};
 
 /// Largest automaton of one expression: what the `regex` crate allows when the configuration is validated.
 const EXPRESSION_BYTES_MAX: usize = 10 << 20;
@@ -36,10 +40,11 @@ const VISITED_BYTES_MAX: usize = 32 << 10;
 /// All rules of a route whose pattern is an expression.
 pub(super) struct Expressions {
     groups: Vec<Group>,
+    sieve: Option<Sieve>,
 }
 
-/// Expressions that are searched for together: they take the same methods.
-struct Group {
+/// Expressions in one automaton.
+pub(super) struct Group {
     /// Names its cache on each core; no two groups of a process have the same.
     id: u64,
     /// Rules by the number of their pattern, which rises with them.
@@ -53,28 +58,35 @@ static GROUPS: AtomicU64 = AtomicU64::new(0);
 impl Expressions {
     /// Takes up the rules with expressions.
     pub(super) fn compile(rules: &[Rule]) -> Result<Expressions, RuleError> {
-        let mut groups: Vec<Gathered<'_>> = Vec::new();
-        for (number, rule) in rules.iter().enumerate() {
-            let Pattern::Regex(pattern) = &rule.pattern else { continue };
-            let failed = |reason| RuleError { rule: number, reason };
-            let hir = parse(pattern).map_err(failed)?;
-            let bytes = nfa(&[&hir], WhichCaptures::None).map_err(failed)?.memory_usage();
-            let fits = |group: &&mut Gathered<'_>| {
-                group.methods == rule.methods && group.bytes + bytes <= GROUP_BYTES_MAX
-            };
-            // The last of its methods has room, or none has.
-            let known = groups.iter_mut().rev().find(|group| group.methods == rule.methods).filter(fits);
-            match known {
-                Some(group) => group.add(number, hir, bytes),
-                None => {
-                    let mut group = Gathered { methods: &rule.methods, ..Gathered::default() };
-                    group.add(number, hir, bytes);
-                    groups.push(group);
-                }
+        let written = rules.iter().enumerate().filter_map(|(rule, written)| match &written.pattern {
+            Pattern::Regex(pattern) => Some(Parsed::new(rule, pattern, &written.methods)),
+            _ => None,
+        });
+        let parsed = written.collect::<Result<Vec<Parsed<'_>>, RuleError>>()?;
+        let census = Census::of(parsed.iter().map(|one| one.required.as_slice()));
+        let are_many = parsed.len() > SIEVE_MIN;
+        let (mut together, mut sifted) = (Vec::new(), Vec::new());
+        let (mut behind, mut texts) = (Vec::new(), Vec::new());
+        for one in &parsed {
+            // A search for many gives those up at once that begin with a text which the path does not begin with.
+            let set = census.best(&one.required).filter(|set| are_many && !(one.is_anchored && set.leads));
+            if let Some(set) = set {
+                let (group, pattern) = one.join(&mut sifted, Kind { methods: &[], floats: true });
+                behind.push(Expression { rule: one.rule, group, pattern });
+                texts.push(set);
+            } else {
+                // The states of those that may begin anywhere multiply.
+                one.join(&mut together, Kind { methods: one.methods, floats: are_many && !one.is_anchored });
             }
         }
-        let groups = groups.into_iter().map(Gathered::compile).collect::<Result<_, _>>()?;
-        Ok(Expressions { groups })
+        let compile = |gathered: Vec<Gathered<'_>>, each_alone| {
+            gathered.into_iter().map(|group| group.compile(each_alone)).collect::<Result<Vec<Group>, _>>()
+        };
+        let sieve = match behind.is_empty() {
+            true => None,
+            false => Some(Sieve::build(behind, &texts, compile(sifted, true)?)?),
+        };
+        Ok(Expressions { groups: compile(together, false)?, sieve })
     }
 
     /// How many searches there are at most.
@@ -83,8 +95,17 @@ impl Expressions {
         self.groups.len()
     }
 
+    /// How many expressions stand behind a sieve.
+    #[cfg(test)]
+    pub(super) fn sifted(&self) -> usize {
+        self.sieve.as_ref().map_or(0, Sieve::len)
+    }
+
     /// Improves on `best` with the first rule here that takes the request.
     pub(super) fn find(&self, cache: &mut RuleCache, request: &Request<'_>, best: &mut Best) {
+        if let Some(sieve) = &self.sieve {
+            sieve.find(cache, request, best);
+        }
         for group in &self.groups {
             let Some(first) = group.rules.first() else { continue };
             if best.is_after(*first) && request.is_method_of(*first) {
@@ -97,28 +118,71 @@ impl Expressions {
     }
 }
 
-/// A group that still grows.
-#[derive(Default)]
-struct Gathered<'a> {
+/// An expression by itself.
+struct Parsed<'a> {
+    rule: usize,
     methods: &'a [String],
+    hir: Hir,
+    required: Vec<Required>,
+    is_anchored: bool,
+    /// Size of its automaton.
+    bytes: usize,
+}
+
+/// What expressions of one group have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kind<'a> {
+    methods: &'a [String],
+    floats: bool,
+}
+
+/// A group that still grows.
+struct Gathered<'a> {
+    kind: Kind<'a>,
     rules: Vec<usize>,
     hirs: Vec<Hir>,
     bytes: usize,
 }
 
-impl Gathered<'_> {
-    fn add(&mut self, rule: usize, hir: Hir, bytes: usize) {
-        self.rules.push(rule);
-        self.hirs.push(found_anywhere(hir));
-        self.bytes += bytes;
+impl<'a> Parsed<'a> {
+    fn new(rule: usize, pattern: &str, methods: &'a [String]) -> Result<Parsed<'a>, RuleError> {
+        let failed = |reason| RuleError { rule, reason };
+        let hir = parse(pattern).map_err(failed)?;
+        let bytes = nfa(&[&hir], WhichCaptures::None).map_err(failed)?.memory_usage();
+        let is_anchored = hir.properties().look_set_prefix().contains(Look::Start);
+        Ok(Parsed { rule, methods, required: required(&hir), is_anchored, hir, bytes })
     }
 
-    fn compile(self) -> Result<Group, RuleError> {
+    /// Joins the last group of its kind if that has room, else a new one. Gives the group's index and the number in it.
+    fn join(&self, groups: &mut Vec<Gathered<'a>>, kind: Kind<'a>) -> (usize, PatternID) {
+        let rules_max = if kind.floats { GROUP_RULES_MAX } else { usize::MAX };
+        let has_room = |group: &Gathered<'_>| {
+            group.rules.len() < rules_max && group.bytes + self.bytes <= GROUP_BYTES_MAX
+        };
+        let last = groups.iter().rposition(|group| group.kind == kind).filter(|at| has_room(&groups[*at]));
+        let at = last.unwrap_or_else(|| {
+            groups.push(Gathered { kind, rules: Vec::new(), hirs: Vec::new(), bytes: 0 });
+            groups.len() - 1
+        });
+        let group = &mut groups[at];
+        group.rules.push(self.rule);
+        group.hirs.push(found_anywhere(self.hir.clone()));
+        group.bytes += self.bytes;
+        (at, PatternID::must(group.rules.len() - 1))
+    }
+}
+
+impl Gathered<'_> {
+    /// `each_alone`: it will be asked for single expressions.
+    fn compile(self, each_alone: bool) -> Result<Group, RuleError> {
         let first = self.rules.first().copied().unwrap_or_default();
         let failed = |reason| RuleError { rule: first, reason };
         let hirs: Vec<&Hir> = self.hirs.iter().collect();
         let nfa = nfa(&hirs, WhichCaptures::None).map_err(failed)?;
-        let config = DFA::config().cache_capacity(STATES_BYTES_MAX).skip_cache_capacity_check(true);
+        let config = DFA::config()
+            .cache_capacity(STATES_BYTES_MAX)
+            .skip_cache_capacity_check(true)
+            .starts_for_each_pattern(each_alone);
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa);
         let dfa = dfa.map_err(|error| failed(error.to_string()))?;
         Ok(Group { id: GROUPS.fetch_add(1, Ordering::Relaxed), rules: self.rules, dfa })
@@ -126,12 +190,23 @@ impl Gathered<'_> {
 }
 
 impl Group {
+    /// The first rule whose expression matches.
     fn find(&self, cache: &mut RuleCache, path: &[u8]) -> Option<usize> {
-        let input = Input::new(path).anchored(Anchored::Yes);
-        let found = cache.with(self.id, &self.dfa, |states| self.dfa.try_search_fwd(states, &input));
+        let found = self.search(cache, &Input::new(path).anchored(Anchored::Yes));
+        found.and_then(|pattern| self.rules.get(pattern.as_usize()).copied())
+    }
+
+    /// Whether this expression matches; the group was made to be asked this.
+    pub(super) fn is_match(&self, cache: &mut RuleCache, pattern: PatternID, path: &[u8]) -> bool {
+        let input = Input::new(path).anchored(Anchored::Pattern(pattern)).earliest(true);
+        self.search(cache, &input).is_some()
+    }
+
+    fn search(&self, cache: &mut RuleCache, input: &Input<'_>) -> Option<PatternID> {
+        let found = cache.with(self.id, &self.dfa, |states| self.dfa.try_search_fwd(states, input));
         // It can only fail on bytes or kinds of search that this DFA was not built without.
         debug_assert!(found.is_ok());
-        found.ok().flatten().and_then(|found| self.rules.get(found.pattern().as_usize()).copied())
+        found.ok().flatten().map(|found| found.pattern())
     }
 }
 
@@ -264,6 +339,7 @@ pub(crate) struct RuleCache {
     backtrack: Option<backtrack::Cache>,
     pikevm: Option<pikevm::Cache>,
     slots: Vec<Option<NonMaxUsize>>,
+    marks: Marks,
 }
 
 struct Entry {
@@ -277,7 +353,24 @@ struct Entry {
 impl RuleCache {
     /// Empty.
     pub(crate) fn new() -> RuleCache {
-        RuleCache { states: Vec::new(), bytes: 0, hand: 0, backtrack: None, pikevm: None, slots: Vec::new() }
+        RuleCache {
+            states: Vec::new(),
+            bytes: 0,
+            hand: 0,
+            backtrack: None,
+            pikevm: None,
+            slots: Vec::new(),
+            marks: Marks::default(),
+        }
+    }
+
+    /// Scratch of a sieve; to be given back.
+    pub(super) fn take_marks(&mut self) -> Marks {
+        mem::take(&mut self.marks)
+    }
+
+    pub(super) fn keep_marks(&mut self, marks: Marks) {
+        self.marks = marks;
     }
 
     /// Bytes of what was found so far.

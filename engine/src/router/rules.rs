@@ -85,6 +85,11 @@ impl Rules {
         self.expressions.groups()
     }
 
+    #[cfg(test)]
+    pub(super) fn expressions_sifted(&self) -> usize {
+        self.expressions.sifted()
+    }
+
     /// Appends what the matched rule makes of the request's target: the target that the backend sees (a path, and `?` with
     /// the query where there is one), or the redirect's location. Gives false, and appends nothing, where the rule
     /// leaves the target as it is.

@@ -173,6 +173,88 @@ fn many_expressions_are_split_into_groups_and_still_come_in_order() {
     }
 }
 
+/// Expressions that need texts, with a place for a text of their own.
+const NEEDY: [&str; 16] = [
+    "@",
+    "^/@",
+    "^/@/(.*)$",
+    "^/(.*)@$",
+    r"/\w+/@$",
+    r"(?i)@/",
+    r"\b@\b",
+    "@|^/a$",
+    "(?:@)+b",
+    "(?:@)?/a",
+    "[ab]@",
+    r"(?:^|/)@(?:$|/)",
+    r"(?:@.*b|a.*@)$",
+    r"(?m)^/@\d$",
+    r"^/@.*\d{2}",
+    r"@{2}",
+];
+
+#[test]
+fn rules_behind_a_sieve_are_what_one_after_another_finds() {
+    let texts = ["ab", "ba", "aba", "Ba-7", "b.7", "k7"];
+    let pieces = ["/", "/", "a", "b", "ab", "ba", "aba", "Ba-7", "BA-7", "b.7", "b-7", "k7", "K7", "7"];
+    let methods = ["GET", "POST"];
+    let mut sifted = 0;
+    for seed in 1..=300 {
+        let mut random = Random::new(seed);
+        let rules: Vec<Rule> = (0..10 + random.below(60))
+            .map(|_| {
+                let pattern = match random.below(6) {
+                    0 => random.one_of(&EXPRESSIONS).to_owned(),
+                    _ => random.one_of(&NEEDY).replace('@', random.one_of(&texts)),
+                };
+                let methods: &[&str] = if random.below(3) == 0 { &["POST"] } else { &[] };
+                rule(regex(&pattern), methods)
+            })
+            .collect();
+        let (fast, slow) = (compiled(&rules), Naive::new(&rules));
+        sifted += fast.expressions_sifted();
+        let mut cache = RuleCache::new();
+        for _ in 0..60 {
+            let path = format!("/{}", random.joined(&pieces, 7));
+            let method = random.one_of(&methods);
+            let found = fast.find(&mut cache, method.as_bytes(), path.as_bytes()).map(|found| found.rule);
+            assert_eq!(found, slow.find(method, &path), "seed {seed}: {method} {path} among {rules:#?}");
+        }
+    }
+    assert!(sifted > 1_000, "or the test does not test what it says: {sifted}");
+}
+
+#[test]
+fn a_path_full_of_the_texts_that_expressions_need_finds_the_first() {
+    let pattern = |number: usize| match number {
+        999 => "item-999".to_owned(),
+        _ => format!("item-{number}/[a-z]+!"),
+    };
+    let rules: Vec<Rule> = (0..1_000).map(|number| rule(regex(&pattern(number)), &[])).collect();
+    let rules = compiled(&rules);
+    assert_eq!(rules.expressions_sifted(), 1_000);
+    let mut cache = RuleCache::new();
+    let all: String = (0..1_000).map(|number| format!("/item-{number}/a")).collect();
+    let mut find = |path: &str| rules.find(&mut cache, b"GET", path.as_bytes()).map(|found| found.rule);
+    assert_eq!(find(&all), Some(999), "after all others were tried");
+    assert_eq!(find(&format!("{all}/item-500/a!")), Some(500));
+    assert_eq!(find(&"item-".repeat(1_000)), None);
+    assert!(cache.bytes() <= super::super::regex::CACHE_BYTES_MAX);
+}
+
+#[test]
+fn a_few_expressions_need_no_sieve_and_neither_do_those_that_begin_with_texts_of_their_own() {
+    let sifted = |count: usize, pattern: fn(usize) -> String| {
+        let rules: Vec<Rule> = (0..count).map(|number| rule(regex(&pattern(number)), &[])).collect();
+        compiled(&rules).expressions_sifted()
+    };
+    assert_eq!(sifted(16, |number| format!("item-{number}")), 0);
+    assert_eq!(sifted(17, |number| format!("item-{number}")), 17);
+    assert_eq!(sifted(1_000, |number| format!("^/v{number}/(.*)$")), 0);
+    assert_eq!(sifted(100, |number| format!("^/api/(.*)/v{number}/x$")), 100, "all begin alike");
+    assert_eq!(sifted(100, |number| format!("item-[a-z]{{{number}}}")), 0, "all need the same");
+}
+
 #[test]
 fn bytes_that_no_path_has_are_no_fault() {
     let rules = compiled(&[rule(regex("^/.$"), &[]), rule(regex(r"(?i)\bk\b"), &[]), rule(prefix("/"), &[])]);
