@@ -5,6 +5,7 @@
 //! proxies that take part.
 #![forbid(unsafe_code)]
 
+mod changes;
 mod cores;
 mod machine;
 mod micro;
@@ -95,6 +96,12 @@ enum Task {
         #[arg(long)]
         save: bool,
     },
+    /// Change one route among 100,000 a thousand times a second.
+    Changes {
+        /// Save the report.
+        #[arg(long)]
+        save: bool,
+    },
     /// Be one bare relay, until ended. The shoot-out starts these itself.
     Relay {
         /// The runtime to relay on.
@@ -148,6 +155,7 @@ fn main() -> ExitCode {
         Task::Reuse { pinion, before, save } => measure_reuse(pinion, before.as_ref(), save),
         Task::Micro { filter, save } => run_micro(filter.as_deref(), save),
         Task::Strategies { save } => simulate_strategies(save),
+        Task::Changes { save } => measure_changes(save),
         Task::Relay { runtime, listen, origin } => runtime.run(listen, origin),
     };
     match result {
@@ -268,6 +276,15 @@ fn simulate_strategies(saves: bool) -> io::Result<()> {
     println!("{text}");
     if saves {
         save(&date, "strategies", &text)?;
+    }
+    Ok(())
+}
+
+fn measure_changes(saves: bool) -> io::Result<()> {
+    let (text, date) = changes::report()?;
+    println!("{text}");
+    if saves {
+        save(&date, "changes", &text)?;
     }
     Ok(())
 }
