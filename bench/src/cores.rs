@@ -32,6 +32,12 @@ pub(crate) fn raise_priority(realtime: bool) -> &'static str {
     if is_raised && is_group_raised { "all at raised priority" } else { "all at normal priority" }
 }
 
+/// Has the calling thread run only where nobody else wants to; false where the system does not allow it.
+pub(crate) fn yield_to_all() -> bool {
+    let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+    Command::new("chrt").args(["--idle", "--pid", "0", &own]).status().is_ok_and(|status| status.success())
+}
+
 /// Lowest round-robin priority for this process; what it starts inherits it.
 fn make_realtime() -> bool {
     let own = std::process::id().to_string();
