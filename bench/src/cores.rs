@@ -13,8 +13,13 @@ pub(crate) const LOAD_CORE: usize = 1;
 
 /// Pins the calling thread to the load core.
 pub(crate) fn pin_to_load_core() -> io::Result<()> {
+    pin_to(LOAD_CORE)
+}
+
+/// Pins the calling thread to a core.
+pub(crate) fn pin_to(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(LOAD_CORE);
+    set.set(core);
     Ok(sched_setaffinity(None, &set)?)
 }
 
@@ -30,12 +35,6 @@ pub(crate) fn raise_priority(realtime: bool) -> &'static str {
     let group = "/proc/self/autogroup";
     let is_group_raised = !Path::new(group).exists() || std::fs::write(group, NICENESS.to_string()).is_ok();
     if is_raised && is_group_raised { "all at raised priority" } else { "all at normal priority" }
-}
-
-/// Has the calling thread run only where nobody else wants to; false where the system does not allow it.
-pub(crate) fn yield_to_all() -> bool {
-    let own = rustix::thread::gettid().as_raw_nonzero().to_string();
-    Command::new("chrt").args(["--idle", "--pid", "0", &own]).status().is_ok_and(|status| status.success())
 }
 
 /// Lowest round-robin priority for this process; what it starts inherits it.
