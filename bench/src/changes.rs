@@ -19,8 +19,6 @@ use hdrhistogram::Histogram;
 use load::measure::cpu::CpuReading;
 use load::measure::others::MachineReading;
 use load::{Aim, Generator, Outcome};
-use rustix::process::setpriority_process;
-use rustix::thread::gettid;
 
 use crate::cores;
 use crate::machine::Machine;
@@ -37,8 +35,6 @@ const WINDOW: Duration = Duration::from_secs(3);
 const TRIES: usize = 3;
 /// Above this share of the machine, other work disturbs.
 const OTHERS_MAX: f64 = 0.08;
-/// Of the thread that makes way for the cores.
-const NICENESS: i32 = 10;
 const WARMUP: Duration = Duration::from_secs(1);
 /// Requests per second: an open loop that leaves both processors time to spare.
 const RATE: f64 = 10_000.0;
@@ -63,18 +59,18 @@ struct Changer {
 enum Beside {
     Nothing,
     Changes,
-    /// By a thread that is less urgent than the cores are.
-    ChangesNiced,
+    /// By a thread that runs when its processor has nothing else to do.
+    ChangesWhenIdle,
 }
 
 impl Beside {
-    const ALL: [Beside; 3] = [Beside::Nothing, Beside::Changes, Beside::ChangesNiced];
+    const ALL: [Beside; 3] = [Beside::Nothing, Beside::Changes, Beside::ChangesWhenIdle];
 
     fn title(self) -> &'static str {
         match self {
             Beside::Nothing => "no changes",
             Beside::Changes => "1,000 changes/s",
-            Beside::ChangesNiced => "the same, by a thread of lower priority",
+            Beside::ChangesWhenIdle => "the same, by a thread with SCHED_IDLE",
         }
     }
 }
@@ -274,8 +270,8 @@ impl Changer {
             let changes = scope.spawn(|| {
                 // Beside the core, as on a machine where every processor has one: the load never sleeps.
                 cores::pin_to(cores::PROXY_CORE)?;
-                if beside == Beside::ChangesNiced {
-                    setpriority_process(Some(gettid()), NICENESS)?;
+                if beside == Beside::ChangesWhenIdle {
+                    cores::yield_to_all()?;
                 }
                 self.change_many(u32::MAX, &stop)
             });
