@@ -84,6 +84,15 @@ pub(crate) fn token(bytes: &[u8]) -> (usize, bool) {
 #[inline]
 pub(crate) fn text_len(bytes: &[u8]) -> usize {
     let mut rest = bytes;
+    while let Some((block, after)) = rest.split_first_chunk::<16>() {
+        // Written for the compiler to make vector instructions of it.
+        let controls =
+            block.iter().fold(0, |seen, byte| seen | u8::from(*byte < 0x20) | u8::from(*byte == 0x7f));
+        if controls != 0 {
+            break;
+        }
+        rest = after;
+    }
     while let Some((word, after)) = rest.split_first_chunk::<8>() {
         let controls = control_bits(u64::from_le_bytes(*word));
         if controls != 0 {
