@@ -11,6 +11,7 @@ mod h1;
 mod handshake;
 mod input;
 mod machines;
+mod router;
 mod target;
 mod ws;
 
@@ -19,5 +20,6 @@ pub use forwarding::forwarding;
 pub use h1::{h1_request, h1_response};
 pub use handshake::ws_handshake;
 pub use machines::{chunked, h1_split};
+pub use router::router;
 pub use target::target;
 pub use ws::ws_frames;

@@ -133,3 +133,8 @@ fn forwarding_keeps_its_promises() {
 fn ws_handshake_keeps_its_promises() {
     replay("ws_handshake", fuzz::ws_handshake);
 }
+
+#[test]
+fn router_keeps_its_promises() {
+    replay("router", fuzz::router);
+}
