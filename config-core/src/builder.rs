@@ -8,6 +8,7 @@ use crate::error::{ConfigError, ConfigErrors};
 use crate::ids::RouteId;
 use crate::model::{Model, Route};
 use crate::origin::Origin;
+use crate::publish::PublishError;
 use crate::raw::{Draft, Node, Table, Value, to_json};
 use crate::snapshot::Snapshot;
 use crate::validate::{self, Findings, ROUTES_MAX};
@@ -194,6 +195,13 @@ impl ProxyConfig {
         effective
     }
 
+    /// What the data plane says against this configuration, with the place where it is written.
+    pub fn locate(&self, error: &PublishError) -> ConfigError {
+        let written = self.effective().into_iter().find(|value| value.key == error.key);
+        let place = written.map_or(Origin::Default, |value| value.origin);
+        ConfigError { place, key: error.key.clone(), problem: error.reason.clone(), allowed: String::new() }
+    }
+
     /// What can run and is hardly meant so, in what was written: rules that never decide, settings without effect. Each is
     /// found by reading everything again, which is for people who ask, and not for every start.
     pub fn warnings(&self) -> Vec<ConfigError> {
@@ -207,11 +215,11 @@ impl ProxyConfig {
         let mut findings = Findings::thorough();
         validate::settings(self.settings.root(), &mut findings);
         let routes = validate::routes(&self.written_routes, &mut findings);
-        debug_assert!(findings.errors.is_empty(), "it was right before");
+        // It was right before; only a file that it names may have gone since.
         Written { order: routes.map(|(_, order)| order).unwrap_or_default(), findings }
     }
 
-    /// Whether any listener speaks TLS. None does in this version.
+    /// Whether any listener speaks TLS.
     pub fn is_tls_enabled(&self) -> bool {
         self.model.feature_flags().contains(crate::flags::FeatureFlags::TLS)
     }

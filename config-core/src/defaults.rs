@@ -42,6 +42,11 @@ pub const WRITE_STALL_MS: u64 = 30_000;
 /// WebSocket without any frame.
 pub const WEBSOCKET_IDLE_MS: u64 = 60_000;
 
+/// TLS handshake of a client.
+pub const TLS_HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// TLS handshakes under way on a core: a second of the fastest core's RSA signatures.
+pub const TLS_HANDSHAKES_MAX: u64 = 1_000;
+
 /// Idle connections kept open per backend and core.
 pub const POOL_MIN_SIZE: u64 = 0;
 /// Idle connections allowed per backend and core.

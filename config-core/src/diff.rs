@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Model, Route};
+use crate::model::{Model, PemFile, Route};
 
 /// One setting that differs. A missing side means that there is no such thing there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +60,13 @@ pub fn keep_until_restart(running: &Model, next: &mut Model) {
 pub fn diff(before: &Model, after: &Model) -> Vec<Change> {
     let mut changes = Vec::new();
     add_settings(before.settings(), after.settings(), &mut changes);
+    add_contents(before.tls.files(), after.tls.files(), &mut changes);
     for change in after.routes.changes_since(&before.routes) {
         match (change.before, change.after) {
-            (Some(before), Some(after)) => add_settings(before.settings(), after.settings(), &mut changes),
+            (Some(before), Some(after)) => {
+                add_settings(before.settings(), after.settings(), &mut changes);
+                add_contents(before.files(), after.files(), &mut changes);
+            }
             (before, after) => {
                 let Some(route) = before.as_ref().or(after.as_ref()) else { continue };
                 changes.push(Change {
@@ -90,6 +94,17 @@ fn add_settings(before: Vec<(String, String)>, after: Vec<(String, String)>, cha
     let is_changed = |before: &_, after: &_| before != after && !(none(before) && none(after));
     let changed = sides.into_iter().filter(|(_, (before, after))| is_changed(before, after));
     changes.extend(changed.map(|(key, (before, after))| Change { key, before, after }));
+}
+
+/// Files that have the same name and hold something else.
+fn add_contents(before: Vec<(String, &PemFile)>, after: Vec<(String, &PemFile)>, changes: &mut Vec<Change>) {
+    let before: BTreeMap<String, &PemFile> = before.into_iter().collect();
+    for (key, file) in after {
+        if let Some(old) = before.get(&key).filter(|old| old.path == file.path && old.bytes != file.bytes) {
+            let shown = |file: &PemFile| Some(format!("{:?} with content {}", file.path, file.fingerprint()));
+            changes.push(Change { key, before: shown(old), after: shown(file) });
+        }
+    }
 }
 
 /// A route in a line: its host, how many rules it has, and its backends as far as they fit.

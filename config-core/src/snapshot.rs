@@ -1,6 +1,6 @@
 //! One immutable configuration: model, epoch, header. Shared by every core, never changed after it was made.
 
-use crate::header::{HEADER_VERSION, Header, HeaderLine};
+use crate::header::{HEADER_VERSION, Header, HeaderLine, crc32c, crc64};
 use crate::model::{Model, Route};
 use crate::raw::{Table, Value};
 
@@ -20,7 +20,7 @@ impl Snapshot {
     pub fn new(model: Model, epoch: u32) -> Self {
         let header = HeaderLine::new(Header {
             version: HEADER_VERSION,
-            registry_hash: model.routes.checksum(),
+            registry_hash: registry_hash(&model),
             feature_flags: model.feature_flags(),
             epoch,
         });
@@ -46,7 +46,19 @@ impl Snapshot {
     }
 }
 
-/// The bytes of one route (endpoints and certificates once they exist) that the registry hash covers, never the tuning of
+/// Of routes and certificates. Without certificates it is that of the routes alone.
+fn registry_hash(model: &Model) -> u32 {
+    let routes = model.routes.checksum();
+    if model.tls.certificates.is_empty() {
+        return routes;
+    }
+    let mut bytes = routes.to_le_bytes().to_vec();
+    let certificates = model.tls.certificates.iter();
+    bytes.extend(certificates.flat_map(|certificate| crc64(&certificate.cert.bytes).to_le_bytes()));
+    crc32c(&bytes)
+}
+
+/// The bytes of one route (endpoints once they exist) that the registry hash covers, never the tuning of
 /// a node, so that nodes of one fleet agree on the hash.
 ///
 /// Each value is a tag byte, then a length (u64 LE) and its content; tables are sorted by key. Equal

@@ -13,7 +13,7 @@ use config_core::{ConfigErrors, ProxyConfig};
 use control::cli::{Command, CommandLine, ExplainFlags, FileFlags, Flags, check, connect};
 use control::demo;
 use control::screen::print;
-use control::settings::{Environment, Sources};
+use control::settings::{Environment, Settings, Sources};
 use engine::explain::Question;
 
 // The proxy allocates when connections open; this allocator does so without a lock between cores.
@@ -40,15 +40,24 @@ fn file_sources(file: FileFlags) -> Sources {
     sources(Some(file.config), file.flags)
 }
 
+/// Settings that can run: certificates and keys, which the data plane parses, are checked too.
+fn load(sources: &Sources) -> Result<Settings, ConfigErrors> {
+    let settings = sources.load()?;
+    match engine::check_tls(settings.config.model()) {
+        Ok(()) => Ok(settings),
+        Err(error) => Err(settings.config.locate(&error).into()),
+    }
+}
+
 fn serve(sources: Sources) -> ExitCode {
-    match sources.load() {
+    match load(&sources) {
         Ok(settings) => bootstrap::run(&sources, settings),
         Err(errors) => refuse(&errors),
     }
 }
 
 fn check(sources: &Sources, dump: bool, tries_backends: bool) -> ExitCode {
-    match sources.load() {
+    match load(sources) {
         Ok(settings) => {
             print(&check::report(&settings.config, &settings.warnings, dump));
             if tries_backends { try_backends(&settings.config) } else { ExitCode::SUCCESS }

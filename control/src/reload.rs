@@ -58,7 +58,8 @@ pub fn reload(sources: &Sources, publish: &dyn Publish) -> Outcome {
             info!(epoch, changes = changes.len(), "reload: published");
             Outcome::Published { epoch }
         }
-        Err(reason) => {
+        Err(error) => {
+            let reason = settings.config.locate(&error);
             error!(%reason, "reload refused: the configuration cannot run; nothing changes");
             Outcome::Refused
         }

@@ -37,8 +37,9 @@ pub fn start(model: &Model, running: &Running<'_>) -> String {
     let cores: Vec<String> = running.cores.iter().map(usize::to_string).collect();
     line("cores", &format!("{} on processor {}", cores.len(), cores.join(", ")));
     line("driver", running.driver);
-    for address in running.addresses {
-        line("listen", &format!("http://{address}"));
+    let schemes = model.server.listen.iter().map(|listener| if listener.tls { "https" } else { "http" });
+    for (address, scheme) in running.addresses.iter().zip(schemes) {
+        line("listen", &format!("{scheme}://{address}"));
     }
     let backends: Vec<_> = model.routes.iter().flat_map(|route| &route.upstream.backends).collect();
     for backend in backends.iter().take(TARGETS_SHOWN_MAX) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use config_core::{ConfigError, ConfigErrors, Draft, Node, Origin, ProxyConfig, SECTIONS};
+use config_core::{ConfigError, ConfigErrors, Draft, Node, Origin, ProxyConfig, SECTIONS, Table, Value};
 
 use crate::cli::Flags;
 
@@ -203,11 +203,24 @@ fn add_flags(draft: &mut Draft, flags: &Flags, host: &str) {
             draft.set(path, Node::loose(value, flag(name)));
         }
     }
-    let later = [("--data-dir", &flags.data_dir), ("--cert", &flags.cert), ("--key", &flags.key)];
-    for (name, _) in later.iter().filter(|(_, value)| value.is_some()) {
+    if flags.data_dir.is_some() {
         let problem = "not available in this version".to_owned();
-        draft.refuse(flag(name), "", problem, "leave it out".to_owned());
+        draft.refuse(flag("--data-dir"), "", problem, "leave it out".to_owned());
     }
+    add_certificate(draft, flags);
+}
+
+/// `--cert` and `--key`: the one certificate, for every host.
+fn add_certificate(draft: &mut Draft, flags: &Flags) {
+    // The command line takes both or neither.
+    let (Some(cert), Some(key)) = (&flags.cert, &flags.key) else { return };
+    let mut certificate = Table::default();
+    certificate.set("cert", Node::loose(cert, flag("--cert")));
+    certificate.set("key", Node::loose(key, flag("--key")));
+    certificate.set("default", Node::loose("true", flag("--cert")));
+    let items = vec![Node::table(certificate, flag("--cert"))];
+    let list = Node { value: Value::Array(items), origin: flag("--cert"), loose: false };
+    draft.set(&["tls", "certificates"], list);
 }
 
 fn flag(name: &str) -> Origin {

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::conn::client::Arrival;
 use crate::conn::serve;
 use crate::io::{Accepted, TcpListener, sleep, spawn, yield_now};
 use crate::local::{self, Local};
@@ -23,31 +24,38 @@ const BACKLOG_SHARE: u32 = 64;
 
 /// Accepts until the core drains, for which `core/start.rs` wakes the task. Those that the kernel had accepted by then
 /// are served too: nobody who was let in is turned away.
-pub(crate) async fn accept_loop(local: Rc<Local>, listener: TcpListener, _accepting: Accepting) {
+pub(crate) async fn accept_loop(local: Rc<Local>, entrance: Entrance, _accepting: Accepting) {
+    let Entrance { listener, tls } = entrance;
     loop {
         listener.accept_ahead(has_room_for_backlog(&local));
         let Some(next) = next(&local, &listener).await else { break };
         match next {
             Ok(accepted) => {
                 admit(&local, &listener).await;
-                place(&local, accepted);
+                place(&local, Arrival { accepted, tls });
             }
             Err(error) => rest(&local, &listener, &error).await,
         }
     }
-    empty_backlog(&local, &listener).await;
+    empty_backlog(&local, &listener, tls).await;
+}
+
+/// A listener, and what is spoken on it.
+pub(crate) struct Entrance {
+    pub(crate) listener: TcpListener,
+    pub(crate) tls: bool,
 }
 
 /// Lets those in who wait in the backlog, as far as the limits allow: where no other process serves the socket, they would
 /// be reset with it.
-async fn empty_backlog(local: &Rc<Local>, listener: &TcpListener) {
+async fn empty_backlog(local: &Rc<Local>, listener: &TcpListener, tls: bool) {
     for count in 1..=local.view().model().server.backlog {
         let max = local.view().model().server.max_connections as usize;
         if !local.shared.admit(max.min(local.shared.connections_by_files())) {
             return;
         }
         let Some(Ok(accepted)) = listener.take_waiting() else { return local.shared.release() };
-        place(local, accepted);
+        place(local, Arrival { accepted, tls });
         if count % BACKLOG_SHARE == 0 {
             yield_now().await;
         }
@@ -126,21 +134,21 @@ async fn rest(local: &Rc<Local>, listener: &TcpListener, error: &io::Error) {
 }
 
 /// Serves an admitted connection here, or on a core that has fewer.
-fn place(local: &Rc<Local>, accepted: Accepted) {
+fn place(local: &Rc<Local>, arrival: Arrival) {
     // A core that drains keeps what it accepts: the others are about to end too.
     let other = if local.draining.get() { None } else { local.shared.less_loaded_than(local.index) };
     let target = other.unwrap_or(local.index);
     // Counted before it arrives, so that a burst is spread by what is on its way too.
     local.shared.cores[target].connections.fetch_add(1, Ordering::Relaxed);
     if target == local.index {
-        spawn(serve::serve(Rc::clone(local), accepted));
+        spawn(serve::serve(Rc::clone(local), arrival));
         return;
     }
     local.counters().handed_over.add(1);
     if let Some(remote) = local.shared.cores[target].remote.get() {
         remote.post(move || {
             local::with(|local| {
-                spawn(serve::serve(Rc::clone(local), accepted));
+                spawn(serve::serve(Rc::clone(local), arrival));
             })
         });
     }

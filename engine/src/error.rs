@@ -82,6 +82,8 @@ pub(crate) enum Cause {
     ClientGone,
     /// The origin's 101 does not answer the handshake.
     Handshake(protocol::ws::handshake::HandshakeError),
+    /// The handshake with the origin failed: what one side shows or says will not do for the other.
+    Tls(rustls::Error),
     /// The origin's body does not fit its announced framing.
     Encode(protocol::EncodeError),
 }
@@ -135,6 +137,7 @@ impl fmt::Display for Fault {
             Cause::ClosedEarly => f.write_str("closed before an answer"),
             Cause::ClientGone => f.write_str("closed in the middle of its request"),
             Cause::Handshake(error) => f.write_str(error.text()),
+            Cause::Tls(error) => write!(f, "TLS: {error}"),
             Cause::Encode(error) => write!(f, "body does not fit its framing: {error:?}"),
         }
     }

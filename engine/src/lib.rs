@@ -1,7 +1,7 @@
 //! The data plane: pinned cores, each with its own io_uring loop, listeners, pools and counters.
 //!
 //! Embedders and the control plane use [`ProxyServer`]; all else is the path of a request (`docs/request-path.md`).
-//! Rooms from low to high: `io`, `metrics`, `dns`, `upstream`, `balance`, `table`, `local`, `exchange`, `session`, `h1`,
+//! Rooms from low to high: `io`, `metrics`, `dns`, `tls`, `upstream`, `balance`, `table`, `local`, `exchange`, `session`, `h1`,
 //! `conn`, `acceptor`, `core`.
 #![deny(unsafe_code)]
 
@@ -28,9 +28,12 @@ mod session;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod table;
+mod tls;
 mod upstream;
 
 pub use core::listen::Sockets;
 
 pub use error::Error;
 pub use server::{DrainOutcome, Maintenance, Pace, ProxyServer, Stats};
+pub use tls::certs::Expiry;
+pub use tls::check::check as check_tls;

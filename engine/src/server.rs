@@ -25,6 +25,7 @@ use crate::local;
 use crate::table::compile::Table;
 use crate::table::publish::{Publisher, Tables};
 use crate::upstream::gate::GateLimits;
+use crate::tls::certs::Expiry;
 
 /// How long cores may take to end once they were told to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -55,7 +56,7 @@ struct Running {
     threads: Vec<JoinHandle<()>>,
     listening: Vec<Listening>,
     /// What each core is to accept from, until it does.
-    waiting: VecDeque<Vec<Bound>>,
+    waiting: VecDeque<Vec<listen::Socket>>,
     features: Features,
     /// Ends with the rest.
     _prober: Prober,
@@ -267,6 +268,13 @@ impl ProxyServer {
                 .broadcast(move || local::with(|local| drain::begin_drain_of(local, state, per_second)));
         }
         is_news
+    }
+
+    /// The certificates that clients are shown now, with when each ends.
+    pub fn certificates(&self) -> Vec<Expiry> {
+        let Some(running) = &self.running else { return Vec::new() };
+        let table = running.shared.tables.load();
+        table.tls.iter().flat_map(|tls| tls.certificates.expiries()).collect()
     }
 
     /// Where the state of the cores is read; `None` when not running.

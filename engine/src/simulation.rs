@@ -14,6 +14,7 @@ use config_core::Snapshot;
 use config_core::publish::Publish;
 use config_core::status::Count;
 
+use crate::acceptor::Entrance;
 use crate::core::shared::Shared;
 use crate::core::{drain, start};
 use crate::dns::Names;
@@ -48,7 +49,8 @@ impl Proxy {
         let ended = Rc::new(Cell::new(false));
         let (core, done) = (Arc::clone(&shared), Rc::clone(&ended));
         io::spawn(async move {
-            start::live(core, 0, |local| start::begin_accept(local, [listener])).await;
+            start::live(core, 0, |local| start::begin_accept(local, [Entrance { listener, tls: false }]))
+                .await;
             done.set(true);
         });
         Ok(Proxy { shared, ended })

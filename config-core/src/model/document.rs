@@ -3,7 +3,7 @@
 //! Used by `ProxyConfig::to_json`, `pinion check --dump`, `diff` and the registry hash, so that none of them
 //! can forget a setting that the others show.
 
-use super::{ActiveCheck, Model, Probe};
+use super::{ActiveCheck, Model, PemFile, Probe};
 use crate::origin::Origin;
 use crate::raw::{Node, Table, Value};
 
@@ -40,10 +40,35 @@ impl Model {
         let mut dns = Table::default();
         put_list(&mut dns, "servers", servers.collect());
         put_table(&mut root, "dns", dns);
+        put_table(&mut root, "tls", self.tls_table());
         let mut admin = Table::default();
         put_text(&mut admin, "listen", "off");
         put_table(&mut root, "admin", admin);
         root
+    }
+
+    fn tls_table(&self) -> Table {
+        let tls = &self.tls;
+        let mut table = Table::default();
+        if !tls.certificates.is_empty() {
+            let certificates = tls.certificates.iter().map(|certificate| {
+                let mut table = Table::default();
+                put_text(&mut table, "cert", &certificate.cert.path);
+                put_text(&mut table, "key", &certificate.key.path);
+                put_file(&mut table, "ocsp", certificate.ocsp.as_ref());
+                put(&mut table, "default", Value::Bool(certificate.is_default));
+                Value::Table(table)
+            });
+            put_list(&mut table, "certificates", certificates.collect());
+        }
+        put_text(&mut table, "client_auth", tls.client_auth.as_str());
+        put_file(&mut table, "client_ca", tls.client_ca.as_ref());
+        put_file(&mut table, "client_crl", tls.client_crl.as_ref());
+        put_text(&mut table, "min_version", tls.min_version.as_str());
+        put_number(&mut table, "handshake_timeout_ms", tls.handshake_timeout_ms);
+        put_number(&mut table, "handshakes_max", tls.handshakes_max);
+        put_optional(&mut table, "hsts_max_age_s", tls.hsts_max_age_s);
+        table
     }
 
     fn circuit_breaker_table(&self) -> Table {
@@ -196,6 +221,11 @@ pub(super) fn put_table(table: &mut Table, key: &str, inner: Table) {
 
 pub(super) fn put_text(table: &mut Table, key: &str, text: &str) {
     put(table, key, Value::Text(text.to_owned()));
+}
+
+/// The path of a file: what it holds is nobody's business.
+pub(super) fn put_file(table: &mut Table, key: &str, file: Option<&PemFile>) {
+    put(table, key, file.map_or(Value::Null, |file| Value::Text(file.path.clone())));
 }
 
 pub(super) fn put_number(table: &mut Table, key: &str, number: impl Into<u64>) {

@@ -8,10 +8,15 @@ use std::net::SocketAddr;
 pub struct Listener {
     /// Address and port; port 0 takes any free one.
     pub addr: SocketAddr,
+    /// Clients speak TLS.
+    pub tls: bool,
 }
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tls {
+            f.write_str("tls:")?;
+        }
         self.addr.fmt(f)
     }
 }

@@ -15,6 +15,7 @@ mod rule;
 mod server;
 mod template;
 mod timeouts;
+mod tls;
 mod upstream;
 
 pub use dns::Dns;
@@ -28,6 +29,7 @@ pub use rule::{Action, Forward, Pattern, Redirect, Respond, Rule};
 pub use server::{Cores, Runtime, Server, Shutdown};
 pub use template::{Template, TemplateError, TemplatePart};
 pub use timeouts::Timeouts;
+pub use tls::{BackendTls, Certificate, ClientAuth, PemFile, Tls, TlsVersion};
 pub use upstream::{Backend, HashKey, Location, Pool, Scheme, Strategy, Upstream};
 
 use crate::flags::FeatureFlags;
@@ -55,6 +57,8 @@ pub struct Model {
     pub circuit_breaker: CircuitBreaker,
     /// Name servers to ask, in place of the system's.
     pub dns: Dns,
+    /// What TLS listeners show and ask for.
+    pub tls: Tls,
     /// Where requests go.
     pub routes: Routes,
 }
@@ -64,6 +68,7 @@ impl Model {
     pub fn feature_flags(&self) -> FeatureFlags {
         // WebSocket upgrades are always forwarded; no setting turns them off yet.
         let mut flags = FeatureFlags::WEBSOCKET;
+        flags.set(FeatureFlags::TLS, self.server.listen.iter().any(|listener| listener.tls));
         flags.set(FeatureFlags::RETRIES, self.routes.any_retries());
         flags.set(FeatureFlags::HEALTH_CHECKS, self.health.is_some() || self.routes.any_probes());
         flags.set(FeatureFlags::CIRCUIT_BREAKER, self.circuit_breaker.is_on());

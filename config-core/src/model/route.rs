@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{ActiveCheck, Rule, Upstream};
+use super::{ActiveCheck, BackendTls, PemFile, Rule, Upstream};
 use crate::ids::RouteId;
 
 /// One route. Shared by every model that has it unchanged.
@@ -18,6 +18,10 @@ pub struct Route {
     pub rules: Vec<Rule>,
     /// Where requests go that no rule sends elsewhere.
     pub upstream: Arc<Upstream>,
+    /// How backends with `https` or `wss` are reached.
+    pub backend_tls: Arc<BackendTls>,
+    /// Requests without TLS are sent to the same place with it.
+    pub auto_https: bool,
     /// How many other backends are tried after a failure that is safe to repeat.
     pub retries: u32,
     /// Request fields that are set, in place of what the client sent.
@@ -38,6 +42,14 @@ pub struct Route {
     pub limits: LimitOverrides,
     /// How backends of this route are probed, in place of the engine's way: `None`: as `[health]` says.
     pub health: Option<Option<ActiveCheck>>,
+}
+
+impl Route {
+    /// The files that were read for it, with the key that names each.
+    pub(crate) fn files(&self) -> Vec<(String, &PemFile)> {
+        let files = self.backend_tls.files().into_iter();
+        files.map(|(key, file)| (format!("route[{}].backend_tls.{key}", self.id), file)).collect()
+    }
 }
 
 /// The hosts that a route serves: lower-case ASCII without a port or a trailing dot.

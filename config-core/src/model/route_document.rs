@@ -5,7 +5,8 @@
 
 use super::document::{flatten, put, put_list, put_number, put_optional, put_table, put_text};
 use super::{
-    Action, ActiveCheck, Backend, Field, Forward, HashKey, Location, Redirect, Respond, Route, Rule, Upstream,
+    Action, ActiveCheck, Backend, Field, Forward, HashKey, Location, PemFile, Redirect, Respond, Route, Rule,
+    Upstream,
 };
 use crate::defaults;
 use crate::raw::{Table, Value, to_json};
@@ -51,6 +52,9 @@ impl Route {
         optional.list("paths", rules.collect());
         optional.fields("headers", &self.headers);
         optional.fields("response_headers", &self.response_headers);
+        optional.value("auto_https", Value::Bool(self.auto_https), &Value::Bool(false));
+        optional.value("secure", Value::Bool(self.backend_tls.verify), &Value::Bool(true));
+        optional.table("backend_tls", self.backend_tls_document(form));
         optional.value("sticky", self.sticky.clone().map_or(Value::Null, Value::Text), &Value::Null);
         optional.number("req_active_length", self.req_active_length.unwrap_or(0).into(), 0);
         optional.number("req_queue_length", self.req_queue_length.into(), 0);
@@ -59,6 +63,19 @@ impl Route {
         optional.table("limits", self.limits_document(form));
         let health = self.health.as_ref().map(|check| Value::Table(ActiveCheck::document(check.as_ref())));
         optional.value("health", health.unwrap_or(Value::Null), &Value::Null);
+        table
+    }
+
+    fn backend_tls_document(&self, form: Form) -> Table {
+        let tls = &self.backend_tls;
+        let mut table = Table::default();
+        let client = tls.client.as_ref();
+        let server_name = tls.server_name.clone().map_or(Value::Null, Value::Text);
+        let mut optional = Optional { table: &mut table, form };
+        optional.value("server_name", server_name, &Value::Null);
+        optional.file("ca", tls.ca.as_ref());
+        optional.file("cert", client.map(|(cert, _)| cert));
+        optional.file("key", client.map(|(_, key)| key));
         table
     }
 
@@ -135,10 +152,12 @@ impl Rule {
 
 impl Forward {
     fn write_into(&self, table: &mut Table, form: Form) {
-        let target = self.target.as_ref().and_then(|upstream| upstream.backends.first());
+        let target = self.target.as_ref().filter(|_| self.has_target);
+        let target = target.and_then(|upstream| upstream.backends.first());
         let target = target.map_or(Value::Null, |backend| Value::Text(backend.url.clone()));
         let mut optional = Optional { table, form };
         optional.value("target", target, &Value::Null);
+        optional.value("secure", self.secure.map_or(Value::Null, Value::Bool), &Value::Null);
         optional.value("rewrite", self.rewrite.clone().map_or(Value::Null, Value::Text), &Value::Null);
         optional.value("change_origin", Value::Bool(self.change_origin), &Value::Bool(false));
         optional.fields("headers", &self.headers);
@@ -193,6 +212,10 @@ impl Optional<'_> {
         if self.form == Form::Full || number.is_some() {
             put_optional(self.table, key, number);
         }
+    }
+
+    fn file(&mut self, key: &str, file: Option<&PemFile>) {
+        self.value(key, file.map_or(Value::Null, |file| Value::Text(file.path.clone())), &Value::Null);
     }
 
     fn list(&mut self, key: &str, items: Vec<Value>) {

@@ -58,8 +58,12 @@ pub enum Action {
 /// To which backend, and what is changed on the way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forward {
-    /// A target of its own; `None`: the route's backends.
+    /// Backends of its own; `None`: the route's.
     pub target: Option<Arc<Upstream>>,
+    /// They are those that the rule names, and not the route's under another `secure`.
+    pub has_target: bool,
+    /// Whether their certificates must be good, in place of what the route says.
+    pub secure: Option<bool>,
     /// The path that the backend sees, with `$1`…`$9`, `$name`, `${name}` for groups and `$$` for a dollar sign; `None`:
     /// as it came. In an exact or prefix rule: the path, or what the prefix becomes. It starts with `/`; the query is
     /// kept.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::BackendTls;
 use crate::ids::{BackendId, UpstreamId};
 
 /// A group of backends that can stand in for one another.
@@ -86,6 +88,8 @@ pub struct Backend {
     pub weight: u16,
     /// Exchanges and sessions at once over all cores; `None`: no limit.
     pub max_connections: Option<u32>,
+    /// How it is reached over TLS; `None`: it speaks without.
+    pub tls: Option<Arc<BackendTls>>,
     /// How long its share grows after it came (back) to life; 0: its full share at once.
     pub slow_start_ms: u64,
 }
@@ -97,6 +101,10 @@ pub enum Scheme {
     Http,
     /// `ws://`.
     Ws,
+    /// `https://`.
+    Https,
+    /// `wss://`.
+    Wss,
 }
 
 /// Where to connect to.

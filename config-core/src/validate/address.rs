@@ -16,7 +16,7 @@ pub(crate) fn listeners(texts: &[Written], findings: &mut Findings) -> Vec<Liste
     for written in texts {
         let Some(listener) = listener(written, findings) else { continue };
         // Port 0 is a different port each time.
-        if listener.addr.port() != 0 && listeners.contains(&listener) {
+        if listener.addr.port() != 0 && listeners.iter().any(|other| other.addr == listener.addr) {
             let problem = format!("{listener} is listed twice");
             findings.refuse(&written.origin, &written.path, problem, "one listener per address");
         }
@@ -32,15 +32,15 @@ pub(crate) fn listeners(texts: &[Written], findings: &mut Findings) -> Vec<Liste
 
 fn listener(written: &Written, findings: &mut Findings) -> Option<Listener> {
     let text = written.text.trim();
-    if text.starts_with("tls:") {
-        let problem = format!("{text:?}: TLS listeners are not available in this version");
-        findings.refuse(&written.origin, &written.path, problem, "write \"ADDR:PORT\"");
-        return None;
+    let (tls, address) = match text.strip_prefix("tls:") {
+        Some(address) => (true, address),
+        None => (false, text),
+    };
+    if let Ok(addr) = address.parse::<SocketAddr>() {
+        return Some(Listener { addr, tls });
     }
-    if let Ok(addr) = text.parse::<SocketAddr>() {
-        return Some(Listener { addr });
-    }
-    let allowed = "\"ADDR:PORT\" with a literal address, such as \"0.0.0.0:8080\" or \"[::]:8080\"";
+    let allowed = "\"ADDR:PORT\" with a literal address, such as \"0.0.0.0:8080\" or \"[::]:8080\", with \"tls:\" \
+                   before it for TLS";
     findings.refuse(&written.origin, &written.path, format!("found {text:?}"), allowed);
     None
 }

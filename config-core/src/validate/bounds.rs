@@ -78,6 +78,10 @@ pub(crate) const HEAD_PACE: Bounds =
 pub(crate) const MESSAGE_BYTES_MAX: Bounds =
     Bounds::bytes(125, 1 << 40, "control frames carry up to 125 bytes; leave the key out for no limit");
 
+pub(crate) const HANDSHAKES: Bounds =
+    Bounds::new(1, 1_000_000, "each holds some kilobytes before anybody is known to be a client");
+pub(crate) const HSTS_S: Bounds =
+    Bounds::new(0, 630_720_000, "0 has browsers forget, and nobody promises more than twenty years");
 pub(crate) const POOL_SIZE: Bounds =
     Bounds::new(0, 10_000, "each idle connection holds a descriptor here and on the backend, for every core");
 pub(crate) const SHUTDOWN_TIMEOUT_MS: Bounds =

@@ -24,6 +24,7 @@ mod shadow;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use crate::ids::RouteId;
 use crate::model::{Model, Route, Routes};
@@ -58,8 +59,8 @@ pub const SECTIONS: [&str; 19] = [
 ];
 
 /// Sections that this version does not build.
-const UNAVAILABLE_SECTIONS: [&str; 9] =
-    ["tls", "store", "stats", "rate_limit", "auth", "compression", "cache", "control", "endpoint"];
+const UNAVAILABLE_SECTIONS: [&str; 8] =
+    ["store", "stats", "rate_limit", "auth", "compression", "cache", "control", "endpoint"];
 
 /// Checks a document without its routes. The model that is returned has none, and means nothing where there are errors.
 pub(crate) fn settings(document: &Table, findings: &mut Findings) -> Model {
@@ -75,6 +76,7 @@ pub(crate) fn settings(document: &Table, findings: &mut Findings) -> Model {
     let health = health::active_check(root.section("health", findings), findings);
     let circuit_breaker = health::circuit_breaker(root.section("circuit_breaker", findings), findings);
     let dns = dns::dns(root.section("dns", findings), findings);
+    let tls = tls::tls(root.section("tls", findings), &server.listen, findings);
     root.unavailable(&UNAVAILABLE_SECTIONS, findings);
     root.expect("route");
     root.finish(findings);
@@ -89,6 +91,7 @@ pub(crate) fn settings(document: &Table, findings: &mut Findings) -> Model {
         health,
         circuit_breaker,
         dns,
+        tls,
         routes: Routes::new(),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fields::Direction;
 use super::limits::narrow;
 use super::section::{Findings, Section, Written};
-use super::{backends, bounds, fields, health, host, rule};
+use super::{backends, bounds, fields, health, host, rule, tls};
 use crate::defaults;
 use crate::ids::{self, RouteId, UpstreamId};
 use crate::model::{
@@ -29,7 +29,7 @@ const STRATEGIES: [(&str, Option<Strategy>); 6] = [
     ("least_latency", Some(Strategy::LeastLatency)),
 ];
 
-const LATER_KEYS: [&str; 5] = ["auto_https", "auth_provider", "filters", "sampling", "config_headers"];
+const LATER_KEYS: [&str; 4] = ["auth_provider", "filters", "sampling", "config_headers"];
 
 /// All routes of the document, and their ids in the order in which they are written; `None` after a mistake, which is
 /// then reported.
@@ -92,15 +92,20 @@ pub(crate) fn route(mut section: Section<'_>, findings: &mut Findings) -> Option
         (None, Some(VirtualHost::Any) | None) => DEFAULT_ID.to_owned(),
         (None, Some(named)) => ids::derive(&named.to_string()),
     };
-    let upstream = upstream(&mut section, &id, findings);
-    let rules = rule::rules(&mut section, &id, findings);
+    let backend_tls = Arc::new(tls::backend_tls(&mut section, findings));
+    let mut upstream = upstream(&mut section, &id, findings);
+    tls::secure(&mut upstream, &backend_tls);
+    let upstream = Arc::new(upstream);
+    let rules = rule::rules(&mut section, &id, &upstream, &backend_tls, findings);
     let req_active_length = narrow(section.number("req_active_length", bounds::REQ_LENGTH, 0, findings));
     let sticky = section.text("sticky", findings);
     let timeouts = section.section("timeouts", findings);
     let limits = section.section("limits", findings);
     let health = section.section_or_none("health", findings);
     let route = Route {
-        upstream: Arc::new(upstream),
+        upstream,
+        auto_https: section.boolean("auto_https", false, findings),
+        backend_tls,
         id: RouteId::new(&id),
         vhost: vhost.clone().unwrap_or(VirtualHost::Any),
         rules,

@@ -164,6 +164,36 @@ fn every_rule_is_read() {
 }
 
 #[test]
+fn backends_behind_tls_are_verified_unless_the_operator_says_otherwise() {
+    let config = read(
+        "[[route]]\nvhost = \"*\"\nbackends = [{ url = \"https://a:1\" }, { url = \"http://b:1\" }]\n\
+         backend_tls = { server_name = \"A.Example\" }\npaths = [\n\
+         { match = \"prefix\", pattern = \"/x\", secure = false },\n\
+         { match = \"prefix\", pattern = \"/y\", secure = true },\n\
+         { match = \"prefix\", pattern = \"/z\", target = \"wss://c:1\", secure = false },\n]\n",
+    )
+    .expect("valid");
+    let route = route(config.model(), "default");
+    let verify = |upstream: &crate::model::Upstream, at: usize| {
+        upstream.backends[at].tls.as_ref().map(|tls| (tls.verify, tls.server_name.clone()))
+    };
+    let name = Some("a.example".to_owned());
+    assert_eq!(verify(&route.upstream, 0), Some((true, name.clone())));
+    assert_eq!(verify(&route.upstream, 1), None, "without TLS");
+    let target = |at: usize| {
+        let Action::Forward(forward) = &route.rules[at].action else { panic!("forwards") };
+        forward.target.clone()
+    };
+    let insecure = target(0).expect("connections of its own");
+    assert_eq!(verify(&insecure, 0), Some((false, name.clone())));
+    assert_ne!(insecure.id, route.upstream.id);
+    assert_eq!(target(1), None, "as the route");
+    assert_eq!(verify(&target(2).expect("its own"), 0), Some((false, name)));
+    let again = ProxyConfig::from_json(&config.to_json()).expect("its own output");
+    assert_eq!(again.model(), config.model());
+}
+
+#[test]
 fn health_circuit_breaker_and_dns_are_read_and_switch_their_flags() {
     use crate::flags::FeatureFlags as Flags;
     let config = read(ALL).expect("valid");
@@ -233,7 +263,8 @@ fn every_error_of_a_route_or_rule_names_its_place() {
         ("health = { active = \"udp\" }", 4, "route[0].health.active", "\"off\", \"http\", \"tcp\""),
         ("health = { active = \"http\", endpoint = \"up\" }", 4, "route[0].health.endpoint", "/health"),
         ("health = 1", 4, "route[0].health", "a table is expected"),
-        ("auto_https = true", 4, "route[0].auto_https", "not available in this version"),
+        ("auto_https = 1", 4, "route[0].auto_https", "true or false"),
+        ("backend_tls = { cert = \"/nope\" }", 4, "route[0].backend_tls.cert", "without key"),
         ("filters = []", 4, "route[0].filters", "not available in this version"),
         ("[[route.paths]]\npattern = \"/\"", 4, "route[0].paths[0].match", "missing"),
         ("[[route.paths]]\nmatch = \"exact\"", 4, "route[0].paths[0].pattern", "missing"),
@@ -305,16 +336,16 @@ fn every_error_of_a_route_or_rule_names_its_place() {
             "twice",
         ),
         (
-            "[[route.paths]]\nmatch = \"prefix\"\npattern = \"/a\"\ntarget = \"https://a\"",
+            "[[route.paths]]\nmatch = \"prefix\"\npattern = \"/a\"\ntarget = \"ftp://a\"",
             7,
             "route[0].paths[0].target",
-            "TLS to backends is not available",
+            "unknown scheme",
         ),
         (
-            "[[route.paths]]\nmatch = \"prefix\"\npattern = \"/a\"\nsecure = true",
+            "[[route.paths]]\nmatch = \"prefix\"\npattern = \"/a\"\nsecure = 1",
             7,
             "route[0].paths[0].secure",
-            "not available in this version",
+            "true or false",
         ),
         (
             "[[route.paths]]\nmatch = \"prefix\"\npattern = \"/a\"\nredirect = { status = 308, location = \"/\" }\ntarget = \"http://a\"",

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::fields::Direction;
 use super::limits::narrow;
 use super::section::{Findings, Section};
-use super::{bounds, fields, pattern, shadow, target};
+use super::{bounds, fields, pattern, shadow, target, tls};
 use crate::defaults;
 use crate::ids::UpstreamId;
-use crate::model::{Action, Forward, HashKey, Pattern, Redirect, Respond, Rule, Strategy, Upstream};
+use crate::model::{
+    Action, Backend, BackendTls, Forward, HashKey, Pattern, Redirect, Respond, Rule, Strategy, Upstream,
+};
 
 /// Most rules of a route: whoever needs more has hosts to tell them apart.
 const RULES_MAX: usize = 10_000;
@@ -23,14 +25,58 @@ const REDIRECTS: [u64; 5] = [301, 302, 303, 307, 308];
 const USUAL_METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 /// Keys of rules that forward.
-const FORWARD_KEYS: [&str; 4] = ["target", "rewrite", "change_origin", "headers"];
+const FORWARD_KEYS: [&str; 5] = ["target", "rewrite", "change_origin", "headers", "secure"];
 
-/// Targets that a rule of this route has already, by their URL: rules with the same target share it, its pools and its
-/// health.
-type Targets = HashMap<String, Arc<Upstream>>;
+/// Targets that a rule of this route has already, by their URL and whether they are verified: rules with the same target
+/// share it, its pools and its health.
+struct Targets<'a> {
+    /// Of the route.
+    id: &'a str,
+    /// The route's own backends.
+    usual: &'a Upstream,
+    tls: &'a Arc<BackendTls>,
+    known: HashMap<(String, bool), Arc<Upstream>>,
+}
+
+impl Targets<'_> {
+    /// The backends of a rule, unless they are the route's as they are.
+    fn upstream(&mut self, target: Option<Backend>, secure: Option<bool>) -> Option<Arc<Upstream>> {
+        let verify = secure.unwrap_or(self.tls.verify);
+        if target.is_none() && verify == self.tls.verify {
+            return None;
+        }
+        // No route's id has this letter, so that this is no route's upstream.
+        let mark = if verify == self.tls.verify { ">" } else { ">>" };
+        let name = target.as_ref().map_or("", |backend| backend.id.as_str());
+        let id = UpstreamId::new(&format!("{}{mark}{name}", self.id));
+        let key = target.as_ref().map_or_else(String::new, |backend| backend.url.clone());
+        let (usual, own) = (self.usual, BackendTls { verify, ..(**self.tls).clone() });
+        let upstream = || {
+            let mut upstream = match target {
+                None => Upstream { id, ..usual.clone() },
+                Some(backend) => Upstream {
+                    id,
+                    strategy: Strategy::RoundRobin,
+                    hash_key: HashKey::ClientIp,
+                    panic_threshold_percent: 0,
+                    backends: vec![backend],
+                },
+            };
+            tls::secure(&mut upstream, &Arc::new(own));
+            Arc::new(upstream)
+        };
+        Some(Arc::clone(self.known.entry((key, verify)).or_insert_with(upstream)))
+    }
+}
 
 /// The rules of the route `id`. Mistakes are reported.
-pub(crate) fn rules(section: &mut Section<'_>, id: &str, findings: &mut Findings) -> Vec<Rule> {
+pub(crate) fn rules(
+    section: &mut Section<'_>,
+    id: &str,
+    usual: &Upstream,
+    tls: &Arc<BackendTls>,
+    findings: &mut Findings,
+) -> Vec<Rule> {
     let path = section.path_of("paths");
     let sections = section.sections("paths", findings).unwrap_or_default();
     if let Some(extra) = sections.get(RULES_MAX) {
@@ -40,11 +86,11 @@ pub(crate) fn rules(section: &mut Section<'_>, id: &str, findings: &mut Findings
         findings.refuse(&extra.place().clone(), &path, problem, allowed);
         return Vec::new();
     }
-    let mut targets = Targets::new();
+    let mut targets = Targets { id, usual, tls, known: HashMap::new() };
     let (mut rules, mut places) = (Vec::with_capacity(sections.len()), Vec::new());
     for section in sections {
         let place = (section.place().clone(), section.path.clone());
-        if let Some(rule) = rule(section, id, &mut targets, findings) {
+        if let Some(rule) = rule(section, &mut targets, findings) {
             rules.push(rule);
             places.push(place);
         }
@@ -55,11 +101,10 @@ pub(crate) fn rules(section: &mut Section<'_>, id: &str, findings: &mut Findings
     rules
 }
 
-fn rule(mut section: Section<'_>, id: &str, targets: &mut Targets, findings: &mut Findings) -> Option<Rule> {
+fn rule(mut section: Section<'_>, targets: &mut Targets<'_>, findings: &mut Findings) -> Option<Rule> {
     let pattern = pattern::pattern(&mut section, findings);
     let methods = methods(&mut section, findings);
-    let action = action(&mut section, id, pattern.as_ref(), targets, findings);
-    section.unavailable(&["secure"], findings);
+    let action = action(&mut section, pattern.as_ref(), targets, findings);
     section.finish(findings);
     Some(Rule { pattern: pattern?, methods, action: action? })
 }
@@ -95,13 +140,12 @@ fn methods(section: &mut Section<'_>, findings: &mut Findings) -> Vec<String> {
 /// Exactly one of forwarding, redirecting and answering; forwarding where nothing is written.
 fn action(
     section: &mut Section<'_>,
-    id: &str,
     pattern: Option<&Pattern>,
-    targets: &mut Targets,
+    targets: &mut Targets<'_>,
     findings: &mut Findings,
 ) -> Option<Action> {
     let other = ["redirect", "respond"].into_iter().find(|key| section.has(key));
-    let forward = forward(section, id, pattern, targets, findings);
+    let forward = forward(section, pattern, targets, findings);
     let redirect = section.section_or_none("redirect", findings);
     let redirect = redirect.map(|section| redirect_of(section, pattern, findings));
     let respond = section.section_or_none("respond", findings).map(|section| respond_of(section, findings));
@@ -124,29 +168,21 @@ fn action(
 
 fn forward(
     section: &mut Section<'_>,
-    id: &str,
     pattern: Option<&Pattern>,
-    targets: &mut Targets,
+    targets: &mut Targets<'_>,
     findings: &mut Findings,
 ) -> Forward {
     let target = section.text("target", findings).and_then(|written| target::backend(&written, findings));
     let rewrite = section.text("rewrite", findings);
     let rewrite = rewrite.and_then(|written| pattern::template(&written, pattern, check_rewrite, findings));
-    let target = target.map(|backend| {
-        let upstream = || {
-            Arc::new(Upstream {
-                // No route's id has this letter, so that this is no route's upstream.
-                id: UpstreamId::new(&format!("{id}>{}", backend.id)),
-                strategy: Strategy::RoundRobin,
-                hash_key: HashKey::ClientIp,
-                panic_threshold_percent: 0,
-                backends: vec![backend.clone()],
-            })
-        };
-        Arc::clone(targets.entry(backend.url.clone()).or_insert_with(upstream))
-    });
+    let secure = section.has("secure").then(|| section.boolean("secure", true, findings));
+    if !section.has("secure") {
+        section.expect("secure");
+    }
     Forward {
-        target,
+        has_target: target.is_some(),
+        target: targets.upstream(target, secure),
+        secure,
         rewrite,
         change_origin: section.boolean("change_origin", false, findings),
         headers: fields::fields(section, "headers", Direction::Request, findings),

@@ -1,6 +1,7 @@
-//! The URL of a backend: `http://host[:port][/path]`, `ws://…`, or `unix:/path/of/socket`.
+//! The URL of a backend: `http://host[:port][/path]`, `https://…`, `ws://…`, `wss://…`, or `unix:/path/of/socket`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use url::{Host, Url};
 
@@ -37,7 +38,8 @@ fn parse(text: &str) -> Result<Backend, String> {
     let scheme = match url.scheme() {
         "http" => Scheme::Http,
         "ws" => Scheme::Ws,
-        "https" | "wss" => return Err("TLS to backends is not available in this version".to_owned()),
+        "https" => Scheme::Https,
+        "wss" => Scheme::Wss,
         other => return Err(format!("unknown scheme {other:?}")),
     };
     if !url.username().is_empty() || url.password().is_some() {
@@ -60,8 +62,19 @@ fn parse(text: &str) -> Result<Backend, String> {
     let shown_path = if root_path == "/" { "" } else { &root_path };
     let url = format!("{scheme_name}://{location}{shown_path}");
     let id = BackendId::new(&ids::derive(&url));
-    let (weight, max_connections, slow_start_ms) = (1, None, 0);
-    Ok(Backend { id, url, scheme, location, path_prefix, root_path, weight, max_connections, slow_start_ms })
+    let tls = matches!(scheme, Scheme::Https | Scheme::Wss).then(Arc::default);
+    Ok(Backend {
+        id,
+        url,
+        scheme,
+        location,
+        path_prefix,
+        root_path,
+        weight: 1,
+        max_connections: None,
+        tls,
+        slow_start_ms: 0,
+    })
 }
 
 /// The URL as it may stand in a log: whatever is before an `@` may be a password.
@@ -96,6 +109,7 @@ fn unix(path: &str) -> Result<Backend, String> {
         root_path,
         weight: 1,
         max_connections: None,
+        tls: None,
         slow_start_ms: 0,
     })
 }
@@ -153,8 +167,6 @@ mod tests {
             ("", "scheme"),
             ("localhost:8080", "scheme"),
             ("http:localhost", "scheme"),
-            ("https://a:1", "TLS"),
-            ("wss://a:1", "TLS"),
             ("ftp://a:1", "unknown scheme"),
             ("http://user@a:1", "user name"),
             ("http://:secret@a:1", "user name"),

@@ -89,7 +89,7 @@ fn what_is_written_is_what_is_read() {
 /// Text before [`ROUTE`]; line and column; key; part of the message.
 #[test]
 fn every_error_names_its_place_its_key_and_what_is_allowed() {
-    let rows: [(&str, (u32, u32), &str, &str); 37] = [
+    let rows: [(&str, (u32, u32), &str, &str); 43] = [
         (
             "[server]\nmax_conections = 1\n",
             (2, 1),
@@ -120,10 +120,10 @@ fn every_error_names_its_place_its_key_and_what_is_allowed() {
         ("[server]\nlisten = [\"[::]:1\", 7]\n", (2, 21), "server.listen[1]", "found 7; text"),
         ("[server]\nlisten = [\"[::]:1\", \"[::]:1\"]\n", (2, 21), "server.listen[1]", "twice"),
         (
-            "[server]\nlisten = [\"tls:0.0.0.0:8443\"]\n",
-            (2, 11),
-            "server.listen[0]",
-            "not available in this version",
+            "[server]\nlisten = [\"tls:0.0.0.0:8443\"]\n[tls]\nmin_version = \"1.2\"\n",
+            (3, 1),
+            "tls.certificates",
+            "no certificate for the listener tls:0.0.0.0:8443",
         ),
         ("[server]\ncores = \"x\"\n", (2, 9), "server.cores", "found \"x\"; allowed: \"auto\""),
         ("[server]\ncores = 1025\n", (2, 9), "server.cores", "\"0-0\" for processor 0"),
@@ -167,7 +167,23 @@ fn every_error_names_its_place_its_key_and_what_is_allowed() {
         ("[logging]\naccess_log = true\n", (2, 14), "logging.access_log", "not available in this version"),
         ("[logging]\naccess_log = 1\n", (2, 14), "logging.access_log", "true or false"),
         ("[admin]\nlisten = \"127.0.0.1:4873\"\n", (2, 10), "admin.listen", "not available in this version"),
-        ("[tls]\nmin_version = \"1.2\"\n", (1, 2), "tls", "not available in this version"),
+        ("[tls]\nmin_version = \"1.1\"\n", (2, 15), "tls.min_version", "allowed: \"1.2\", \"1.3\""),
+        ("[tls]\ncertificates = []\n", (2, 16), "tls.certificates", "allowed: 1 to"),
+        (
+            "[tls]\ncertificates = [{ cert = \"/nope\" }]\n",
+            (2, 26),
+            "tls.certificates[0].cert",
+            "/nope: No such",
+        ),
+        ("[tls]\ncertificates = [{ cert = \"/nope\" }]\n", (2, 17), "tls.certificates[0].key", "missing"),
+        (
+            "[tls]\ncertificates = [{ cert = \"/dev/zero\" }]\n",
+            (2, 26),
+            "tls.certificates[0].cert",
+            "regular",
+        ),
+        ("[tls]\nclient_auth = \"required\"\n", (2, 15), "tls.client_auth", "write client_ca"),
+        ("[server]\nlisten = [\"[::]:1\", \"tls:[::]:1\"]\n", (2, 21), "server.listen[1]", "twice"),
         ("[rate_limit]\nmax_requests = 1\n", (1, 2), "rate_limit", "not available in this version"),
         ("[[endpoint]]\nname = \"a\"\n", (1, 3), "endpoint", "not available in this version"),
         ("[server]\nlisten = [\"${NOPE}:80\"]\n", (2, 11), "server.listen[0]", "\"NOPE\""),
@@ -194,10 +210,10 @@ fn every_error_of_a_route_names_its_place() {
         ("vhost = \"*\"\nretries = 11", (3, 11), "route[0].retries", "0 to 10"),
         ("id = \"a b\"", (2, 6), "route[0].id", "letters"),
         (
-            "backends = [{ url = \"https://a:1\" }]",
+            "backends = [{ url = \"ftp://a:1\" }]",
             (2, 21),
             "route[0].backends[0].url",
-            "TLS to backends is not available",
+            "unknown scheme \"ftp\"",
         ),
         ("backends = [{ url = \"a:1\" }]", (2, 21), "route[0].backends[0].url", "unix:/run"),
         (

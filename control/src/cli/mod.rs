@@ -86,11 +86,11 @@ pub struct FileFlags {
 /// Flags that every command takes. They win over the environment, which wins over the file.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Flags {
-    /// Backend: http://HOST[:PORT][/PATH], ws://…, or unix:/PATH (repeatable: taken in turn)
+    /// Backend: http://HOST[:PORT][/PATH], https://…, ws://…, wss://…, or unix:/PATH (repeatable: taken in turn)
     #[arg(long, value_name = "URL")]
     pub target: Vec<String>,
-    /// Address to accept clients on (repeatable)
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "port")]
+    /// Address to accept clients on, with tls: before it for TLS (repeatable)
+    #[arg(long, value_name = "[tls:]ADDR:PORT", conflicts_with = "port")]
     pub listen: Vec<String>,
     /// Port to accept clients on, at every address; 0 takes any free one, which is printed
     #[arg(long, value_name = "N")]
@@ -107,11 +107,11 @@ pub struct Flags {
     /// Folder for stored data; not available in this version
     #[arg(long, value_name = "DIR", hide = true)]
     pub data_dir: Option<String>,
-    /// Certificate of a TLS listener; not available in this version
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Certificate chain of TLS listeners, in PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
     pub cert: Option<String>,
-    /// Key of a TLS listener; not available in this version
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Private key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<String>,
     /// Least important log line: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
@@ -126,6 +126,7 @@ Examples:
   pinion demo
   pinion --target http://localhost:8080 --port 3000
   pinion --target ws://localhost:8080/ws --port 3000
+  pinion --target http://localhost:8080 --listen tls:0.0.0.0:8443 --cert a.pem --key a.key
   pinion serve --config pinion.toml
   pinion check --config pinion.toml --dump
   pinion check --config pinion.toml --connect

@@ -4,8 +4,8 @@
 use std::io;
 
 use super::client::ClientConn;
-use crate::io::{Alarm, Stream, now_ms};
-use crate::upstream::connect::with_alarm;
+use crate::io::{Alarm, now_ms, with_alarm};
+use crate::tls::stream::Stream;
 
 /// How long, and how much, is read and forgotten after the last answer.
 const LINGER_MS: u64 = 1_000;
@@ -14,6 +14,7 @@ const LINGER_BYTES_MAX: usize = 512 * 1024;
 /// Ends a connection whose answer is complete.
 pub(crate) async fn close(conn: ClientConn) {
     let stall_ms = conn.local.view().model().timeouts.write_stall_ms;
+    conn.stream.end_output();
     // Nothing unread, and nothing to come.
     let is_over = conn.is_last_request && conn.machine.is_request_read() && conn.intake.is_empty();
     if is_over && conn.stream.finish() {

@@ -5,22 +5,25 @@
 
 use std::rc::Rc;
 
-use super::client::ClientConn;
+use super::client::{Arrival, ClientConn};
 use super::linger;
 use crate::exchange::{self, Next};
 use crate::h1::read_head::{self, Ended};
-use crate::io::{Accepted, now_ms};
+use crate::io::now_ms;
 use crate::local::Local;
 use crate::session::relay;
 
 /// Serves one client connection from accept to close.
-pub(crate) async fn serve(local: Rc<Local>, accepted: Accepted) {
-    let Some(mut conn) = ClientConn::new(local, accepted) else { return };
+pub(crate) async fn serve(local: Rc<Local>, arrival: Arrival) {
+    let Some(mut conn) = ClientConn::open(local, arrival).await else { return };
     loop {
         let head = match read_head::read_head(&mut conn).await {
             Ok(head) => head,
             // The last answer may still be on its way to a slow client, or to one that has said all it had to say.
-            Err(Ended::Silently) if conn.stream.unsent() > 0 => return Box::pin(linger::close(conn)).await,
+            // Over TLS, an end that is not announced looks like an attack.
+            Err(Ended::Silently) if conn.stream.unsent() > 0 || conn.stream.is_tls() => {
+                return Box::pin(linger::close(conn)).await;
+            }
             Err(Ended::Silently) => return,
             // Should a request cross our FIN, its sender sees an orderly end, not a reset.
             Err(Ended::Drained) => return Box::pin(linger::close(conn)).await,
@@ -55,7 +58,7 @@ async fn has_room(conn: &ClientConn) -> bool {
 mod tests {
     use super::*;
 
-    fn future_bytes<F: Future>(_: fn(Rc<Local>, Accepted) -> F) -> usize {
+    fn future_bytes<F: Future>(_: fn(Rc<Local>, Arrival) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -23,8 +23,17 @@ pub(crate) struct Listening {
     pub(crate) configured: SocketAddr,
     /// The same, with the port that was picked for port 0.
     pub(crate) address: SocketAddr,
+    /// Clients speak TLS.
+    pub(crate) tls: bool,
     /// At least one for each core. Those beyond are inherited, and share a core with others.
     pub(crate) sockets: Vec<Bound>,
+}
+
+/// One socket that a core is to accept from.
+pub(crate) struct Socket {
+    pub(crate) bound: Bound,
+    /// Clients speak TLS.
+    pub(crate) tls: bool,
 }
 
 /// Binds what is configured, going on with what is inherited. Nothing listens that did not before: see
@@ -60,7 +69,7 @@ pub(crate) fn bind(
             address = bound.address();
             sockets.push(bound);
         }
-        all.push(Listening { configured, address, sockets });
+        all.push(Listening { configured, address, tls: listener.tls, sockets });
     }
     Ok(all)
 }
@@ -92,13 +101,14 @@ pub(crate) fn begin(all: &[Listening], backlog: u32, options: &TcpOptions) -> Re
 ///
 /// # Errors
 /// Out of descriptors.
-pub(crate) fn spread(all: &[Listening], cores: usize) -> Result<VecDeque<Vec<Bound>>, Error> {
-    let mut per_core: VecDeque<Vec<Bound>> = (0..cores).map(|_| Vec::new()).collect();
+pub(crate) fn spread(all: &[Listening], cores: usize) -> Result<VecDeque<Vec<Socket>>, Error> {
+    let mut per_core: VecDeque<Vec<Socket>> = (0..cores).map(|_| Vec::new()).collect();
     for listening in all {
         for (at, socket) in listening.sockets.iter().enumerate() {
             let handle = socket.try_clone();
             let failed = |cause| Error::Listen { address: listening.address, cause };
-            per_core[at % cores].push(handle.map_err(failed)?);
+            let bound = handle.map_err(failed)?;
+            per_core[at % cores].push(Socket { bound, tls: listening.tls });
         }
     }
     Ok(per_core)

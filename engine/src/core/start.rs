@@ -7,11 +7,12 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::listen::Socket;
 use super::shared::Shared;
 use super::{drain, tick};
-use crate::acceptor::{self, Accepting};
+use crate::acceptor::{self, Accepting, Entrance};
 use crate::error::Error;
-use crate::io::{self, Bound, Features, Options, Runtime, Task, TcpListener};
+use crate::io::{self, Features, Options, Runtime, Task, TcpListener};
 use crate::local::{self, Local};
 
 const TICK: Duration = Duration::from_secs(1);
@@ -43,13 +44,15 @@ pub(crate) fn start(
 ///
 /// # Errors
 /// When the core has ended.
-pub(crate) fn accept(shared: &Shared, index: usize, listeners: Vec<Bound>) -> Result<(), Error> {
+pub(crate) fn accept(shared: &Shared, index: usize, listeners: Vec<Socket>) -> Result<(), Error> {
     let core = &shared.cores[index];
     let (sender, accepts) = mpsc::sync_channel(1);
     if let Some(remote) = core.remote.get() {
         remote.post(move || {
             local::with(|local| {
-                begin_accept(local, listeners.into_iter().map(TcpListener::adopt));
+                let adopt =
+                    |socket: Socket| Entrance { listener: TcpListener::adopt(socket.bound), tls: socket.tls };
+                begin_accept(local, listeners.into_iter().map(adopt));
                 // The acceptors have their first turn before this task has its second.
                 io::spawn(async move {
                     io::yield_now().await;
@@ -62,10 +65,10 @@ pub(crate) fn accept(shared: &Shared, index: usize, listeners: Vec<Bound>) -> Re
     accepts.recv().map_err(ended)
 }
 
-pub(crate) fn begin_accept(local: &Rc<Local>, listeners: impl IntoIterator<Item = TcpListener>) {
-    for listener in listeners {
+pub(crate) fn begin_accept(local: &Rc<Local>, entrances: impl IntoIterator<Item = Entrance>) {
+    for entrance in entrances {
         let accepting = Accepting::begin(local);
-        let acceptor = io::spawn(acceptor::accept_loop(Rc::clone(local), listener, accepting));
+        let acceptor = io::spawn(acceptor::accept_loop(Rc::clone(local), entrance, accepting));
         local.acceptors.borrow_mut().push(acceptor);
     }
 }

@@ -151,7 +151,7 @@ async fn dial(conn: &ClientConn, view: &View, request: &Request<'_>) -> Result<B
     let timeout_ms = request.route.timeouts.connect_ms;
     // Idle connections of every backend hold descriptors; the busy ones are as many as there are clients at most.
     let spare = || conn.local.backends.clear();
-    let outcome = connect::connect(&backend.state.place, &view.tcp, &conn.alarm, timeout_ms, spare).await;
+    let outcome = connect::connect(&backend.state, &view.tcp, &conn.alarm, timeout_ms, spare).await;
     conn.local.counters().backend_connects.add(1);
     outcome.map_err(|fault| {
         let backend = &request.forwarding.upstream.backends[request.backend];

@@ -1,7 +1,8 @@
 //! Collects what one side is to be sent: small things are copied together, long pieces go as they are.
 
-use crate::io::{Lease, Stream, freeze, take_buf};
+use crate::io::{Lease, freeze, take_buf};
 use crate::metrics::counters::Counter;
+use crate::tls::stream::Stream;
 
 /// Pieces up to this size are copied: one send of one buffer is cheaper than a gathered one.
 const COPY_BYTES_MAX: usize = 1024;

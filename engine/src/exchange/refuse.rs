@@ -12,6 +12,7 @@ use crate::error::Fault;
 use crate::io::{freeze, take_buf};
 use crate::router::RewriteError;
 use crate::table::route::Route;
+use crate::tls::check::HSTS;
 
 /// Who finds no room or no backend now may in a second: places come free, and circuits close again.
 const RETRY_SOON: &[(&str, &str)] = &[("Retry-After", "1")];
@@ -53,6 +54,12 @@ pub(crate) fn refuse(conn: &mut ClientConn, refusal: Refusal<'_>) -> Next {
         }
         Refusal::Rewrite(RewriteError::TooLong) => {
             refuse_with(conn, "the rewritten target is too long", Status::URI_TOO_LONG, &[])
+        }
+        Refusal::Misdirected => {
+            refuse_with(conn, "the host is not one of the certificate", Status::MISDIRECTED_REQUEST, &[])
+        }
+        Refusal::Https(location) => {
+            send(conn, Status::PERMANENT_REDIRECT, &[("Location", &location)], b"", false)
         }
         Refusal::NoRoute => refuse_with(conn, "no route serves the host", Status::NOT_FOUND, &[]),
         Refusal::QueueFull => {
@@ -125,8 +132,12 @@ fn answer(conn: &mut ClientConn, status: Status, id: &[u8], fields: &[(&str, &st
 /// Writes an answer of our own. The connection goes on where the framing allows: the request was read whole.
 fn send(conn: &mut ClientConn, status: Status, fields: &[(&str, &str)], body: &[u8], close: bool) -> Next {
     let close = close || conn.local.draining.get() || !conn.machine.is_request_read();
+    let hsts = conn.peer.secured.as_ref().and_then(|_| conn.local.view().model().tls.hsts_max_age_s);
+    let hsts = hsts.map(|age| format!("max-age={age}"));
+    let mut all: SmallVec<[(&str, &str); 8]> = SmallVec::from_slice(fields);
+    all.extend(hsts.as_deref().map(|value| (HSTS, value)));
     let mut out = take_buf();
-    conn.machine.write_answer(&mut out, status, fields, body, close);
+    conn.machine.write_answer(&mut out, status, &all, body, close);
     conn.local.counters().client_bytes_out.add(out.len() as u64);
     conn.stream.send(freeze(out));
     finish::count(conn.local.counters(), status);

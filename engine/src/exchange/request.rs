@@ -5,6 +5,7 @@ use std::rc::Rc;
 use config_core::model::HashKey;
 use protocol::h1::client::Client;
 use protocol::rules::cookie;
+use protocol::rules::forwarded::CLIENT_CERT;
 use protocol::ws::handshake::{self, HandshakeError, Key};
 use protocol::{Forward, Framing, RequestError, RequestHead, Status, Upgrade};
 use smallvec::SmallVec;
@@ -23,6 +24,9 @@ use crate::upstream::gate::{Entry, Gate, Permit, Ticket};
 
 /// Bodies up to this size are kept for another attempt, where the method may be repeated.
 pub(crate) const REPLAY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Needs no mention in a URL of `https`.
+const HTTPS_PORT: u16 = 443;
 
 /// A request on its way, as far as it must outlive its head.
 pub(crate) struct Request<'v> {
@@ -80,6 +84,10 @@ pub(crate) enum Refusal<'v> {
     Handshake(HandshakeError),
     /// No route serves the host.
     NoRoute,
+    /// The host is not one of the connection's certificate.
+    Misdirected,
+    /// The route is served over TLS only; where to.
+    Https(String),
     /// As many exchanges wait for their turn as may.
     QueueFull,
     /// Its turn did not come in time.
@@ -100,7 +108,15 @@ pub(crate) fn prepare<'v>(
 ) -> Result<Request<'v>, Refusal<'v>> {
     let mut head = conn.local.request_head.borrow_mut();
     conn.is_last_request = !head.keep_alive;
+    if let Some(secured) = &conn.peer.secured
+        && !secured.serves(head.host_name(input))
+    {
+        return Err(Refusal::Misdirected);
+    }
     let route: &'v Route = view.table.router.find(head.host(input)).ok_or(Refusal::NoRoute)?;
+    if route.model.auto_https && conn.peer.secured.is_none() {
+        return Err(Refusal::Https(https_location(view, &head, input)));
+    }
     if let Some(max) = route.body_bytes_max {
         conn.machine.limit_body(max).map_err(Refusal::Request)?;
     }
@@ -156,6 +172,23 @@ pub(crate) fn prepare<'v>(
     }
     write_head(conn, view, &mut request, input, &mut head)?;
     Ok(request)
+}
+
+/// The same host and target over TLS, on the port of the first TLS listener.
+fn https_location(view: &View, head: &RequestHead, input: &[u8]) -> String {
+    let mut tls = view.model().server.listen.iter().filter(|listener| listener.tls);
+    let port = tls.next().map_or(HTTPS_PORT, |listener| listener.addr.port());
+    let mut location = b"https://".to_vec();
+    location.extend_from_slice(head.host_name(input));
+    if port != HTTPS_PORT && port != 0 {
+        location.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    location.extend_from_slice(head.path(input));
+    if let Some(query) = head.query(input) {
+        location.push(b'?');
+        location.extend_from_slice(query);
+    }
+    String::from_utf8_lossy(&location).into_owned()
 }
 
 /// The rule that takes the request.
@@ -284,16 +317,19 @@ fn write_head(
     input: &[u8],
     head: &mut RequestHead,
 ) -> Result<(), Refusal<'static>> {
-    let forwarding = request.forwarding;
+    let (forwarding, secured) = (request.forwarding, conn.peer.secured.as_deref());
     let backend = &forwarding.upstream.backends[request.backend];
     forwarding.set.withhold_from(input, &mut head.fields);
-    let origin = forwarding.change_origin.then(|| format!("http://{}", backend.authority));
+    let origin = forwarding.change_origin.then(|| format!("{}://{}", backend.scheme, backend.authority));
     let mut rewritten = take_buf();
     if let Some(found) = request.rule {
         let mut cache = conn.local.rule_cache.borrow_mut();
         let (path, query) = (head.path(input), head.query(input));
         let outcome = request.route.rules.rewrite(&mut cache, found, path, query, &mut rewritten);
         outcome.map_err(Refusal::Rewrite)?;
+    }
+    if secured.is_some_and(|secured| secured.client_cert.is_some()) {
+        head.fields.withhold(CLIENT_CERT.as_bytes(), input);
     }
     let mut target = take_buf();
     let has_target = match rewritten.is_empty() {
@@ -306,6 +342,8 @@ fn write_head(
     let forward = Forward {
         client_ip: &conn.peer.text,
         request_id: std::str::from_utf8(&request.id).unwrap_or_default(),
+        scheme: if secured.is_some() { "https" } else { "http" },
+        client_cert: secured.and_then(|secured| secured.client_cert.as_deref()),
         trusted: view.trusts(conn.peer.address),
         upgrade: request.upgrade.is_some(),
         target: has_target.then_some(&target),

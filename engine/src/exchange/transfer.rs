@@ -32,6 +32,7 @@ use crate::error::{Cause, Fault};
 use crate::h1::upgrade::Session;
 use crate::io::{SMALL_BYTES, Task, now_ms, now_us, process_ms, return_buf, take_buf};
 use crate::local::View;
+use crate::tls::check::HSTS;
 use crate::upstream::lease::BackendConn;
 
 /// Receives handled in one turn before others have theirs.
@@ -344,7 +345,7 @@ impl<'a> Transfer<'a> {
                         let checked = handshake::check_response(input, &head, key);
                         checked.map_err(|error| Fault::origin(Cause::Handshake(error)))?;
                         finish::count(local.counters(), head.status);
-                        let set = response_set(self.request, input, &mut head);
+                        let set = response_set(self.request, b"", input, &mut head);
                         conn.machine.write_upgrade(gather.buf(), input, &head, &set);
                         return_buf(set);
                         let deflate = handshake::deflate_accepted(input, &head);
@@ -363,7 +364,8 @@ impl<'a> Transfer<'a> {
                             balancer.on_first_byte(self.request.backend, took_us, process_ms());
                         }
                         finish::count(local.counters(), head.status);
-                        let set = response_set(self.request, input, &mut head);
+                        let hsts = if conn.peer.secured.is_some() { self.view.hsts() } else { b"" };
+                        let set = response_set(self.request, hsts, input, &mut head);
                         conn.machine.write_response(gather.buf(), input, &head, &set, local.draining.get());
                         return_buf(set);
                         let rest = head.content_length.unwrap_or(0).saturating_sub(input.len() as u64);
@@ -518,14 +520,18 @@ fn note_size(full: &mut u8, len: usize, bulk: impl FnOnce()) {
 }
 
 /// The lines that the route adds to an answer; what the backend says under the same names is withheld.
-fn response_set(request: &Request<'_>, input: &[u8], head: &mut ResponseHead) -> Vec<u8> {
+/// `hsts` is added where neither has said anything about it.
+fn response_set(request: &Request<'_>, hsts: &[u8], input: &[u8], head: &mut ResponseHead) -> Vec<u8> {
     let (set, cookie) = (&request.route.response_set, request.cookie());
-    if set.is_empty() && cookie.is_none() {
+    if set.is_empty() && cookie.is_none() && hsts.is_empty() {
         return Vec::new();
     }
     set.withhold_from(input, &mut head.fields);
     let mut lines = take_buf();
     lines.extend_from_slice(set.lines());
+    if !hsts.is_empty() && !set.has(HSTS) && head.fields.value_by_text(HSTS.as_bytes(), input).is_none() {
+        lines.extend_from_slice(hsts);
+    }
     if let Some((name, token)) = cookie {
         cookie::write_set(&mut lines, name, token);
     }

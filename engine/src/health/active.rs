@@ -21,9 +21,10 @@ use protocol::{Forward, Limits, RequestHead, ResponseHead};
 use super::state::Probed;
 use crate::error::Error;
 use crate::io::{
-    self, Alarm, Options, Remote, Runtime, Stream, Task, TcpOptions, freeze, now_ms, process_ms,
+    self, Alarm, Options, Remote, Runtime, Task, TcpOptions, freeze, now_ms, process_ms, with_alarm,
 };
-use crate::upstream::connect::{self, with_alarm};
+use crate::tls::stream::Stream;
+use crate::upstream::connect;
 use crate::upstream::state::BackendState;
 
 /// A dead backend that nobody probes otherwise is looked at this often.
@@ -220,7 +221,7 @@ fn note(backend: &BackendState, plan: &Probing, outcome: Result<(), String>) {
 async fn probe(backend: &BackendState, plan: &Probing, alarm: &Alarm, timeout_ms: u64) -> Result<(), String> {
     let until_ms = now_ms().saturating_add(timeout_ms);
     let options = TcpOptions::default();
-    let connected = connect::connect(&backend.place, &options, alarm, timeout_ms, || {}).await;
+    let connected = connect::connect(backend, &options, alarm, timeout_ms, || {}).await;
     let conn = connected.map_err(|fault| fault.to_string())?;
     let Some(Probe::Http { endpoint }) = plan.check.as_ref().map(|check| &check.probe) else { return Ok(()) };
     alarm.set(Some(until_ms));

@@ -44,6 +44,7 @@ pub(crate) fn of_fault(fault: &Fault, was_pooled: bool) -> Verdict {
         | Cause::FirstByteTimeout
         | Cause::BodyStalled
         | Cause::WriteStalled
+        | Cause::Tls(_)
         | Cause::Response(_)
         | Cause::Encode(_) => Verdict::Failure,
         // The backend answered; that the answer does not fit may be the client's handshake.

@@ -47,6 +47,21 @@ pub fn entropy() -> u64 {
     with_core(|core| core.driver().entropy()).unwrap_or_else(driver::entropy)
 }
 
+/// Number of this turn of the core. 0 on a thread that is not a core.
+pub fn turn() -> u64 {
+    with_core(|core| core.turns.get()).unwrap_or(0)
+}
+
+/// Awaits `work`, but not past the alarm: `None` then.
+pub async fn with_alarm<T>(alarm: &Alarm, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|ctx| match work.as_mut().poll(ctx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => alarm.poll().map(|()| None),
+    })
+    .await
+}
+
 /// Waits for at least `time` (to the millisecond).
 pub async fn sleep(time: Duration) {
     let alarm = Alarm::new();

@@ -19,7 +19,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::{Local, LocalBackend, with};
-use crate::io::{Alarm, Detached, Task, now_ms, spawn};
+use crate::io::{Alarm, Task, now_ms, spawn};
+use crate::tls::stream::Detached;
 use crate::upstream::lease::BackendConn;
 
 /// How long an exchange waits for another core. The clock of a core counts whole milliseconds, so this is one to two of

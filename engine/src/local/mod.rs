@@ -58,6 +58,10 @@ pub(crate) struct Local {
     /// What look-ups of rules have found out and keep.
     pub(crate) rule_cache: RefCell<RuleCache>,
     pub(crate) draining: Cell<bool>,
+    /// TLS handshakes with clients under way.
+    pub(crate) handshakes: Cell<usize>,
+    /// The turn in which one of them was computed last.
+    pub(crate) handshake_turn: Cell<u64>,
     /// While the core drains: until when a connection without a request is kept for one that is on its way.
     pub(crate) idle_until_ms: Cell<u64>,
     /// Stop now: what is left is cut.
@@ -87,6 +91,8 @@ impl Local {
             backends: Backends::default(),
             rule_cache: RefCell::new(RuleCache::new()),
             draining: Cell::new(false),
+            handshakes: Cell::new(0),
+            handshake_turn: Cell::new(0),
             idle_until_ms: Cell::new(u64::MAX),
             stopping: Cell::new(false),
             acceptors: RefCell::new(Vec::new()),

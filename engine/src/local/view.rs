@@ -29,6 +29,11 @@ impl View {
         self.table.model()
     }
 
+    /// The line that answers over TLS have besides; empty: none.
+    pub(crate) fn hsts(&self) -> &[u8] {
+        self.table.tls.as_ref().map_or(b"", |tls| &tls.hsts)
+    }
+
     pub(crate) fn trusts(&self, address: Option<IpAddr>) -> bool {
         address.is_some_and(|address| self.table.trusts(address))
     }

@@ -32,6 +32,14 @@ counters! {
     accept_exhausted = "pinion_accept_exhausted_total",
     /// Connections handed to a less loaded core.
     handed_over = "pinion_connections_handed_over_total",
+    /// TLS handshakes with clients that succeeded.
+    tls_handshakes = "pinion_tls_handshakes_total",
+    /// Of these, connections that took up the keys of an earlier one.
+    tls_resumed = "pinion_tls_resumed_total",
+    /// TLS handshakes that failed: refused, too slow, or left by the client.
+    tls_handshakes_failed = "pinion_tls_handshakes_failed_total",
+    /// Clients closed because too many handshakes were under way.
+    tls_handshakes_over_limit = "pinion_tls_handshakes_over_limit_total",
     /// Requests: heads that were read whole, and heads that were refused. Each ends as one answer of 2xx to 5xx, as one
     /// session, or unanswered.
     requests = "pinion_requests_total",

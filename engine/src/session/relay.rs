@@ -19,9 +19,10 @@ use protocol::ws::meter::{Boundary, Meter, MeterLimits};
 use crate::conn::client::ClientConn;
 use crate::exchange::choose::Hold;
 use crate::h1::upgrade::Session;
-use crate::io::{Alarm, Lease, Stream, Task, freeze, now_ms, spawn};
+use crate::io::{Alarm, Lease, Task, freeze, now_ms, spawn};
 use crate::local::Local;
 use crate::local::clients::{Closing, Place};
+use crate::tls::stream::Stream;
 
 /// Receives handled in one turn before others have theirs.
 const BUDGET: usize = 16;
@@ -220,6 +221,8 @@ impl Relay {
             self.local.counters().client_bytes_out.add(to_client);
             self.local.counters().backend_bytes_out.add(to_backend);
         }
+        self.client.end_output();
+        self.backend.end_output();
         self.alarm.set(Some(now_ms() + GRACE_MS));
         let (client, backend, alarm) = (&self.client, &self.backend, &self.alarm);
         poll_fn(|_| {
@@ -243,6 +246,7 @@ impl Relay {
     async fn hear_other_side(&mut self) {
         self.alarm.set(Some(now_ms() + GRACE_MS));
         let mut told = false;
+        (if self.up.ended { &self.backend } else { &self.client }).end_output();
         poll_fn(|_| {
             let listener = if self.up.ended { &self.backend } else { &self.client };
             if !told && listener.poll_sent_below(0).is_ready() {

@@ -16,6 +16,7 @@ use super::route::Route;
 use crate::dns::Names;
 use crate::io::Remote;
 use crate::router::Router;
+use crate::tls::check::Acceptance;
 use crate::upstream::Upstream;
 
 /// How long a publication waits for names that it is the first to have.
@@ -26,6 +27,8 @@ pub(crate) struct Table {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) limits: Limits,
     pub(crate) router: Router<Route>,
+    /// What handshakes of clients need; `None` where there are no certificates.
+    pub(crate) tls: Option<Arc<Acceptance>>,
 }
 
 impl Table {
@@ -42,6 +45,7 @@ impl Table {
         running: Option<&Table>,
     ) -> Result<Table, PublishError> {
         let model = snapshot.model();
+        let tls = Acceptance::compile(&model.tls, running.and_then(|table| table.tls.as_ref()))?;
         let compile = |route: &Arc<config_core::model::Route>| {
             let before = running.and_then(|table| table.compiled(&route.id));
             Route::compile(route, model, cores, names, before.map(Arc::as_ref)).map(Arc::new)
@@ -51,7 +55,7 @@ impl Table {
         let shared = same_ground.map(|table| (&table.model().routes, &table.router));
         let router = Router::build(&model.routes, shared, compile)?;
         names.wait_for_answers(Instant::now() + FIRST_ANSWERS);
-        Ok(Table { limits: limits(model), router, snapshot })
+        Ok(Table { limits: limits(model), router, tls, snapshot })
     }
 
     pub(crate) fn model(&self) -> &Model {

@@ -72,15 +72,18 @@ impl Route {
     ) -> Result<Route, PublishError> {
         let upstream = |config: &Arc<model::Upstream>| {
             let known = before.map(|before| before.upstreams().collect::<Vec<_>>()).unwrap_or_default();
-            Upstream::compile(config, cores, names, &known)
+            Upstream::compile(config, cores, names, &known).map_err(|(key, reason)| PublishError {
+                key: format!("route[{}].backend_tls.{key}", route.id),
+                reason,
+            })
         };
-        let usual = Forwarding::new(upstream(&route.upstream), &route.headers, None);
+        let usual = Forwarding::new(upstream(&route.upstream)?, &route.headers, None);
         let mut actions = Vec::new();
         for rule in &route.rules {
             actions.push(match &rule.action {
                 model::Action::Forward(forward) => {
                     let target = match &forward.target {
-                        Some(target) => upstream(target),
+                        Some(target) => upstream(target)?,
                         None => Arc::clone(&usual.upstream),
                     };
                     Action::Forward(Forwarding::new(target, &route.headers, Some(forward)))

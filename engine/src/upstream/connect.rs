@@ -7,9 +7,10 @@ use std::io;
 use std::time::Duration;
 
 use super::lease::BackendConn;
-use super::state::Place;
+use super::state::{BackendState, Place};
 use crate::error::{Cause, Fault};
-use crate::io::{Alarm, Stream, TcpOptions, TcpStream, UnixStream, now_ms, sleep};
+use crate::io::{Alarm, Stream, TcpOptions, TcpStream, UnixStream, now_ms, sleep, with_alarm};
+use crate::tls::{self, backends::BackendSecurity};
 
 /// How long to wait for a descriptor before the next try: closing is an operation of the loop.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
@@ -20,17 +21,24 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
 /// # Errors
 /// Always retry-safe: nothing was sent.
 pub(crate) async fn connect(
-    place: &Place,
+    backend: &BackendState,
     options: &TcpOptions,
     alarm: &Alarm,
     timeout_ms: u64,
     spare: impl Fn(),
 ) -> Result<BackendConn, Fault> {
     let until_ms = now_ms().saturating_add(timeout_ms);
-    let place_version = place.version();
+    let place_version = backend.place.version();
     loop {
-        match dial(place, options, alarm, until_ms).await {
-            Ok(stream) => return Ok(BackendConn { place_version, ..BackendConn::new(stream) }),
+        match dial(&backend.place, options, alarm, until_ms).await {
+            Ok(socket) => {
+                let secured = match &backend.tls {
+                    None => Ok(socket.into()),
+                    Some(tls) => secure(socket, tls, alarm, until_ms).await,
+                };
+                let stream = secured.map_err(|cause| Fault::origin(cause).retry_safe())?;
+                return Ok(BackendConn { place_version, ..BackendConn::new(stream) });
+            }
             Err(cause) if is_exhausted(&cause) => {
                 spare();
                 sleep(EXHAUSTED_PAUSE).await;
@@ -40,6 +48,22 @@ pub(crate) async fn connect(
             }
             Err(cause) => return Err(Fault::origin(cause).retry_safe()),
         }
+    }
+}
+
+/// The handshake, within the same deadline. Boxed: a connection without TLS should not keep room for it.
+async fn secure(
+    socket: Stream,
+    tls: &BackendSecurity,
+    alarm: &Alarm,
+    until_ms: u64,
+) -> Result<tls::stream::Stream, Cause> {
+    alarm.set(Some(until_ms));
+    match Box::pin(with_alarm(alarm, tls::connect::secure(socket, tls))).await {
+        Some(Ok(stream)) => Ok(stream),
+        Some(Err(tls::connect::Failure::Network(error))) => Err(Cause::Network(error)),
+        Some(Err(tls::connect::Failure::Tls(error))) => Err(Cause::Tls(error)),
+        None => Err(Cause::ConnectTimeout),
     }
 }
 
@@ -78,15 +102,4 @@ async fn within<S: Into<Stream>>(
         Some(outcome) => outcome.map(Into::into).map_err(Cause::Network),
         None => Err(Cause::ConnectTimeout),
     }
-}
-
-/// Awaits `work`, but not past the alarm: `None` then.
-pub(crate) async fn with_alarm<T>(alarm: &Alarm, work: impl Future<Output = T>) -> Option<T> {
-    use std::task::Poll;
-    let mut work = std::pin::pin!(work);
-    std::future::poll_fn(|ctx| match work.as_mut().poll(ctx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => alarm.poll().map(|()| None),
-    })
-    .await
 }

@@ -2,7 +2,7 @@
 
 use protocol::h1::client::Client;
 
-use crate::io::Stream;
+use crate::tls::stream::Stream;
 
 /// A connection to a backend and the machine that speaks HTTP/1.1 on it. Dropped, it closes; only
 /// `Pool::put` keeps it.

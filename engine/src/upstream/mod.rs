@@ -17,6 +17,7 @@ use config_core::model::{self, Location};
 
 use crate::balance::Plan;
 use crate::dns::Names;
+use crate::tls::backends::BackendSecurity;
 use state::{BackendState, Place};
 
 /// A group of backends, compiled. Shared by every table that has it unchanged.
@@ -38,6 +39,8 @@ pub(crate) struct Upstream {
 pub(crate) struct Backend {
     /// Stable id.
     pub(crate) id: String,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     /// `Host` for requests that brought none (HTTP/1.0), or that take the target's.
     pub(crate) authority: String,
     /// Put before every path; empty or without a final `/`.
@@ -55,23 +58,32 @@ pub(crate) struct Backend {
 impl Upstream {
     /// Compiles `config`. If `known` has the same upstream it is that one; else backends of the same id and place bring
     /// along what the cores share of them. Names of backends are looked up from now on.
+    ///
+    /// # Errors
+    /// With the key, below `backend_tls`, of what will not do, and why.
     pub(crate) fn compile(
         config: &Arc<model::Upstream>,
         cores: usize,
         names: &Names,
         known: &[&Arc<Upstream>],
-    ) -> Arc<Upstream> {
+    ) -> Result<Arc<Upstream>, (&'static str, String)> {
         if let Some(same) = known.iter().find(|upstream| upstream.model == *config) {
-            return Arc::clone(same);
+            return Ok(Arc::clone(same));
         }
         let namesake = known.iter().find(|upstream| upstream.model.id == config.id);
         let mut backends = Vec::with_capacity(config.backends.len());
         for backend in &config.backends {
             let before = namesake.and_then(|upstream| upstream.state_of(backend));
-            let new = || Arc::new(BackendState::new(Place::new(&backend.location, names), cores));
-            let state = before.unwrap_or_else(new);
+            let state = match before {
+                Some(state) => state,
+                None => {
+                    let tls = BackendSecurity::compile(backend)?;
+                    Arc::new(BackendState::new(Place::new(&backend.location, names), tls, cores))
+                }
+            };
             backends.push(Backend {
                 id: backend.id.to_string(),
+                scheme: if backend.tls.is_some() { "https" } else { "http" },
                 authority: authority(&backend.location),
                 path_prefix: backend.path_prefix.clone(),
                 root_path: backend.root_path.clone(),
@@ -84,18 +96,20 @@ impl Upstream {
         let mixed_prefixes = backends
             .windows(2)
             .any(|pair| pair[0].path_prefix != pair[1].path_prefix || pair[0].root_path != pair[1].root_path);
-        Arc::new(Upstream {
+        Ok(Arc::new(Upstream {
             serial: state::next_serial(),
             plan: Arc::new(Plan::of(config)),
             model: Arc::clone(config),
             backends,
             mixed_prefixes,
             retired: AtomicBool::new(false),
-        })
+        }))
     }
 
     fn state_of(&self, wanted: &model::Backend) -> Option<Arc<BackendState>> {
-        let of_config = |known: &&model::Backend| known.id == wanted.id && known.location == wanted.location;
+        let of_config = |known: &&model::Backend| {
+            known.id == wanted.id && known.location == wanted.location && known.tls == wanted.tls
+        };
         let config = self.model.backends.iter().find(of_config)?;
         let backend = self.backends.iter().find(|known| known.id == config.id.as_str())?;
         Some(Arc::clone(&backend.state))

@@ -14,6 +14,7 @@ use crate::dns::{Name, Names};
 use crate::health::active::Probing;
 use crate::health::state::HealthState;
 use crate::io::process_ms;
+use crate::tls::backends::BackendSecurity;
 
 /// Numbers tell backends and upstreams apart that cores keep something for; never used twice in a process.
 pub(super) fn next_serial() -> u64 {
@@ -25,6 +26,8 @@ pub(super) fn next_serial() -> u64 {
 pub(crate) struct BackendState {
     pub(crate) serial: u64,
     pub(crate) place: Place,
+    /// How it is reached over TLS; `None`: it speaks without.
+    pub(crate) tls: Option<BackendSecurity>,
     /// Idle connections of each core.
     pub(crate) board: Board,
     pub(crate) health: Arc<HealthState>,
@@ -90,10 +93,11 @@ impl Place {
 }
 
 impl BackendState {
-    pub(super) fn new(place: Place, cores: usize) -> BackendState {
+    pub(super) fn new(place: Place, tls: Option<BackendSecurity>, cores: usize) -> BackendState {
         BackendState {
             serial: next_serial(),
             place,
+            tls,
             board: Board::new(cores),
             health: Arc::new(HealthState::new(process_ms())),
             in_flight: InFlight::new(cores),

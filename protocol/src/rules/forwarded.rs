@@ -16,6 +16,8 @@ pub struct Forward<'a> {
     pub client_ip: &'a str,
     /// `http` or `https`: how the client reached us.
     pub scheme: &'a str,
+    /// What is told of the client's certificate (`X-Forwarded-Client-Cert`), if it has shown one.
+    pub client_cert: Option<&'a str>,
     /// Our id for the request; a trusted peer's own valid id goes before it.
     pub request_id: &'a str,
     /// The peer is in `trusted_proxies`.
@@ -39,6 +41,7 @@ impl Default for Forward<'_> {
         Forward {
             client_ip: "",
             scheme: "http",
+            client_cert: None,
             request_id: "",
             trusted: false,
             via_name: VIA_NAME,
@@ -50,6 +53,9 @@ impl Default for Forward<'_> {
         }
     }
 }
+
+/// What backends are told of the client's certificate; the name and form are Envoy's.
+pub const CLIENT_CERT: &str = "X-Forwarded-Client-Cert";
 
 /// Fields written anew for every request.
 pub(crate) const REWRITTEN: NameSet = set_of(&[
@@ -83,6 +89,9 @@ pub(crate) fn write(out: &mut Vec<u8>, input: &[u8], head: &RequestHead, forward
     }
     if ours(Name::XForwardedHost) {
         write_field(out, "X-Forwarded-Host", kept(Name::XForwardedHost).unwrap_or(head.host(input)));
+    }
+    if let Some(client_cert) = forward.client_cert {
+        write_field(out, CLIENT_CERT, client_cert.as_bytes());
     }
     if ours(Name::XRequestId) {
         let request_id = head.request_id(input, forward.trusted).unwrap_or(forward.request_id.as_bytes());

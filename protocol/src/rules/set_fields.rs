@@ -30,6 +30,11 @@ impl SetFields {
         self.lines.is_empty()
     }
 
+    /// Whether a field of this name is among them.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|own| own.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
     /// Keeps what the sender said under these names from being forwarded.
     pub fn withhold_from(&self, input: &[u8], fields: &mut Fields) {
         self.names.iter().for_each(|name| fields.withhold(name, input));

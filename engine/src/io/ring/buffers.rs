@@ -34,7 +34,8 @@ const TRIM_MAX: usize = 32;
 /// Heap buffers kept for reuse, per core; more than that go back to the allocator.
 const HEAP_SPARE_MAX: usize = 256;
 /// A spare heap buffer keeps at most this capacity, so that one large body does not pin memory for good.
-const HEAP_SPARE_CAPACITY_MAX: usize = 16 * 1024;
+/// A TLS record of 16 KiB fits.
+const HEAP_SPARE_CAPACITY_MAX: usize = 17 * 1024;
 /// A fresh heap buffer starts with room for a usual forwarded head and a small body.
 const HEAP_CAPACITY: usize = 2 * 1024;
 

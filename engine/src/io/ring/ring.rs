@@ -136,6 +136,8 @@ pub(crate) struct Core {
     number: u8,
     clock: Instant,
     now_ms: Cell<u64>,
+    /// Number of the turn.
+    pub(crate) turns: Cell<u64>,
     /// When this core started, on the clock of the process.
     started_ms: u64,
 }
@@ -184,6 +186,7 @@ impl Core {
     /// False when `main` has ended: the core must not sleep then, for nothing may be left to wake it.
     fn turn(&self, main: Key, completions: &mut Vec<Completion>) -> io::Result<bool> {
         self.now_ms.set(self.elapsed().as_millis() as u64);
+        self.turns.set(self.turns.get() + 1);
         self.run_messages();
         self.expire_timers();
         self.tasks.run_ready();
@@ -322,6 +325,7 @@ impl Runtime {
             started_ms,
             clock: Instant::now(),
             now_ms: Cell::new(0),
+            turns: Cell::new(0),
         };
         core.push(&ops::watch_mailbox(core.mailbox.event_fd()));
         Ok(Runtime { core: Some(Box::new(core)), features })
