@@ -3,7 +3,10 @@
 //! Used by every test. A read that waits for too long ends the test; a connection that ends is a value.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
 use crate::message::Response;
@@ -30,6 +33,34 @@ impl Client {
         let stream = TcpStream::connect_timeout(&addr, PATIENCE)
             .unwrap_or_else(|error| panic!("cannot connect to {addr}: {error}"));
         Client { wire: Wire::new(Stream::Tcp(stream), PATIENCE) }
+    }
+
+    /// Connects with TLS, for the host `name`. The handshake happens with the first bytes that are sent or read.
+    pub fn connect_tls(addr: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> Client {
+        let stream = TcpStream::connect_timeout(&addr, PATIENCE)
+            .unwrap_or_else(|error| panic!("cannot connect to {addr}: {error}"));
+        let name = ServerName::try_from(name.to_owned()).expect("a name that a certificate may have");
+        let tls = ClientConnection::new(Arc::clone(config), name).expect("a client");
+        let stream = Stream::TlsClient(Box::new(StreamOwned::new(tls, stream)));
+        Client { wire: Wire::new(stream, PATIENCE) }
+    }
+
+    /// Shakes hands; what has been agreed on, or what went wrong.
+    ///
+    /// # Errors
+    /// As the other side, or we, refuse.
+    pub fn shake_hands(&mut self) -> std::io::Result<&ClientConnection> {
+        let Stream::TlsClient(tls) = self.wire.stream_mut() else { panic!("only over TLS") };
+        while tls.conn.is_handshaking() {
+            tls.conn.complete_io(&mut tls.sock)?;
+        }
+        Ok(&tls.conn)
+    }
+
+    /// Gives the socket below a TLS connection away.
+    pub fn into_socket(self) -> TcpStream {
+        let socket = self.wire.stream().socket().ok().and_then(|tcp| tcp.try_clone().ok());
+        socket.expect("a TCP socket, and a descriptor")
     }
 
     /// Connects with small socket buffers, for a client that reads slowly.
@@ -151,9 +182,7 @@ impl Client {
 
     /// Our own address, as the proxy sees it.
     pub fn addr(&self) -> SocketAddr {
-        match self.wire.stream() {
-            Stream::Tcp(tcp) => tcp.local_addr().expect("a connected socket has an address"),
-            Stream::Unix(_) => panic!("a client speaks TCP"),
-        }
+        let Ok(tcp) = self.wire.stream().socket() else { panic!("a client speaks TCP") };
+        tcp.local_addr().expect("a connected socket has an address")
     }
 }

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certs;
 pub mod client;
 pub mod dns;
 pub mod files;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::message::Request;
@@ -29,6 +30,7 @@ pub struct Origin {
 
 enum Place {
     Tcp(SocketAddr),
+    Tls(SocketAddr),
     Unix(PathBuf),
 }
 
@@ -91,6 +93,25 @@ impl Origin {
         Origin::accepting(place, script, move || listener.accept().map(|(stream, _)| Stream::Tcp(stream)))
     }
 
+    /// The same behind TLS. A connection whose handshake fails is none: its script never runs.
+    pub fn start_tls(config: ServerConfig, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Origin {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port can be bound");
+        let addr = listener.local_addr().expect("a listener has an address");
+        let config = Arc::new(config);
+        Origin::accepting(Place::Tls(addr), script, move || {
+            loop {
+                let (stream, _) = listener.accept()?;
+                stream.set_read_timeout(Some(wait::PATIENCE))?;
+                let tls = ServerConnection::new(Arc::clone(&config)).expect("a server");
+                let mut tls = StreamOwned::new(tls, stream);
+                while tls.conn.is_handshaking() && tls.conn.complete_io(&mut tls.sock).is_ok() {}
+                if !tls.conn.is_handshaking() {
+                    return Ok(Stream::TlsServer(Box::new(tls)));
+                }
+            }
+        })
+    }
+
     /// Listens on a unix socket at `path`.
     pub fn start_unix(path: &Path, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Origin {
         let listener = UnixListener::bind(path).expect("a unix socket can be bound");
@@ -142,7 +163,7 @@ impl Origin {
     /// Its TCP address.
     pub fn addr(&self) -> SocketAddr {
         match &self.place {
-            Place::Tcp(addr) => *addr,
+            Place::Tcp(addr) | Place::Tls(addr) => *addr,
             Place::Unix(path) => panic!("{} is no TCP address", path.display()),
         }
     }
@@ -151,6 +172,7 @@ impl Origin {
     pub fn url(&self) -> String {
         match &self.place {
             Place::Tcp(addr) => format!("http://{addr}"),
+            Place::Tls(addr) => format!("https://localhost:{}", addr.port()),
             Place::Unix(path) => format!("unix:{}", path.display()),
         }
     }
@@ -189,7 +211,7 @@ impl Origin {
     pub fn stop_accepting(&self) {
         self.state.stopped.store(true, Ordering::SeqCst);
         // Wakes the thread that waits for a connection.
-        if let Place::Tcp(addr) = &self.place {
+        if let Place::Tcp(addr) | Place::Tls(addr) = &self.place {
             let _ = TcpStream::connect_timeout(addr, Duration::from_secs(1));
         }
     }
@@ -331,6 +353,17 @@ impl Conn {
     /// Says that nothing more will be sent.
     pub fn half_close(&mut self) {
         self.wire.half_close();
+    }
+
+    /// Ends a TLS connection without saying so in TLS.
+    pub fn truncate(&mut self) {
+        self.wire.truncate();
+    }
+
+    /// What the peer of a TLS connection has shown and agreed on.
+    pub fn tls(&self) -> &ServerConnection {
+        let Stream::TlsServer(tls) = self.wire.stream() else { panic!("only over TLS") };
+        &tls.conn
     }
 
     /// Makes the coming close a RST.

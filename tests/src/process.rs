@@ -290,7 +290,7 @@ impl Log {
 /// The addresses on the start screen's lines about listeners: `listen   http://127.0.0.1:8080`.
 fn listening(log: &str) -> Vec<SocketAddr> {
     let lines = log.lines().filter_map(|line| line.trim().strip_prefix("listen "));
-    lines.filter_map(|line| line.trim().strip_prefix("http://")?.parse().ok()).collect()
+    lines.filter_map(|line| line.trim().split_once("://")?.1.parse().ok()).collect()
 }
 
 /// Takes its output, and hides from it what the developer's own environment says.

@@ -18,6 +18,7 @@ pub struct Settings {
     listeners: usize,
     cores: Option<String>,
     open_files: Option<u32>,
+    tls_listener: bool,
     route_lines: Vec<String>,
     routes: Option<String>,
 }
@@ -82,17 +83,28 @@ impl Settings {
         self
     }
 
+    /// A TLS listener besides those without, with these certificates (entries of `tls.certificates`).
+    pub fn tls(mut self, certificates: &[String]) -> Settings {
+        self.tls_listener = true;
+        let entries: Vec<String> = certificates.iter().map(|entry| format!("{{ {entry} }}")).collect();
+        self.set("tls", &format!("certificates = [{}]", entries.join(", ")))
+    }
+
     pub(crate) fn open_files_max(&self) -> Option<u32> {
         self.open_files
     }
 
     pub(crate) fn listener_count(&self) -> usize {
-        self.listeners
+        self.listeners + usize::from(self.tls_listener)
     }
 
     /// The file's text.
     pub fn toml(&self) -> String {
-        let listen = vec!["\"127.0.0.1:0\""; self.listeners].join(", ");
+        let mut listen = vec!["\"127.0.0.1:0\""; self.listeners];
+        if self.tls_listener {
+            listen.push("\"tls:127.0.0.1:0\"");
+        }
+        let listen = listen.join(", ");
         let mut server = vec![format!("listen = [{listen}]"), format!("cores = \"{}\"", self.cores_text())];
         if let Ok(runtime) = std::env::var("PINION_TEST_RUNTIME") {
             server.push(format!("runtime = \"{runtime}\""));

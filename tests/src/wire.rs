@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustls::{ClientConnection, ServerConnection, StreamOwned};
 use socket2::SockRef;
 
 use crate::message::Fields;
@@ -18,6 +19,10 @@ pub enum End {
     Closed,
     /// The peer sent a RST.
     Reset,
+    /// The peer of a TLS connection sent a FIN without saying in TLS that this was all.
+    Truncated,
+    /// One of the two sides of a TLS connection has refused the other.
+    Refused,
 }
 
 /// A connected socket of either family.
@@ -26,6 +31,22 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Unix.
     Unix(UnixStream),
+    /// TLS, as the client.
+    TlsClient(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// TLS, as the server.
+    TlsServer(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Stream {
+    /// The socket below.
+    pub(crate) fn socket(&self) -> Result<&TcpStream, &UnixStream> {
+        match self {
+            Stream::Tcp(tcp) => Ok(tcp),
+            Stream::Unix(unix) => Err(unix),
+            Stream::TlsClient(tls) => Ok(&tls.sock),
+            Stream::TlsServer(tls) => Ok(&tls.sock),
+        }
+    }
 }
 
 /// A connection and the bytes that were read ahead.
@@ -38,14 +59,12 @@ pub struct Wire {
 impl Wire {
     /// Takes over a connected socket; each read may last `patience`.
     pub fn new(stream: Stream, patience: Duration) -> Wire {
-        let set = match &stream {
-            Stream::Tcp(tcp) => tcp
+        let set = match stream.socket() {
+            Ok(tcp) => tcp
                 .set_nodelay(true)
                 .and(tcp.set_read_timeout(Some(patience)))
                 .and(tcp.set_write_timeout(Some(patience))),
-            Stream::Unix(unix) => {
-                unix.set_read_timeout(Some(patience)).and(unix.set_write_timeout(Some(patience)))
-            }
+            Err(unix) => unix.set_read_timeout(Some(patience)).and(unix.set_write_timeout(Some(patience))),
         };
         // A peer that has already gone shows on the first read or write.
         let _ = set;
@@ -57,6 +76,8 @@ impl Wire {
         let written = match &mut self.stream {
             Stream::Tcp(tcp) => tcp.write_all(bytes),
             Stream::Unix(unix) => unix.write_all(bytes),
+            Stream::TlsClient(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
+            Stream::TlsServer(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
         };
         written.map_err(|error| self.end(&error))
     }
@@ -157,6 +178,8 @@ impl Wire {
             let read = match &mut self.stream {
                 Stream::Tcp(tcp) => tcp.read(&mut piece),
                 Stream::Unix(unix) => unix.read(&mut piece),
+                Stream::TlsClient(tls) => tls.read(&mut piece),
+                Stream::TlsServer(tls) => tls.read(&mut piece),
             };
             match read {
                 Ok(0) => return Err(End::Closed),
@@ -174,6 +197,8 @@ impl Wire {
     fn end(&self, error: &io::Error) -> End {
         match error.kind() {
             ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => End::Reset,
+            ErrorKind::InvalidData => End::Refused,
+            ErrorKind::UnexpectedEof => End::Truncated,
             ErrorKind::BrokenPipe | ErrorKind::NotConnected => End::Closed,
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 panic!("nothing moved for {:?}; read so far: {:?}", self.patience, lossy(&self.buf))
@@ -187,27 +212,55 @@ impl Wire {
         std::mem::replace(&mut self.buf, rest)
     }
 
-    /// Says that nothing more will be written (FIN).
+    /// Says that nothing more will be written (FIN, and over TLS a word before it).
     pub fn half_close(&mut self) {
-        let _ = match &self.stream {
-            Stream::Tcp(tcp) => tcp.shutdown(Shutdown::Write),
-            Stream::Unix(unix) => unix.shutdown(Shutdown::Write),
-        };
+        self.say_end();
+        self.shutdown(Shutdown::Write);
     }
 
     /// Ends both directions.
     pub fn close(&mut self) {
-        let _ = match &self.stream {
-            Stream::Tcp(tcp) => tcp.shutdown(Shutdown::Both),
-            Stream::Unix(unix) => unix.shutdown(Shutdown::Both),
+        self.say_end();
+        self.shutdown(Shutdown::Both);
+    }
+
+    /// Ends both directions of the socket, and says nothing in TLS.
+    pub fn truncate(&mut self) {
+        self.shutdown(Shutdown::Both);
+    }
+
+    fn say_end(&mut self) {
+        // Whoever has gone already need not hear it.
+        let _ = match &mut self.stream {
+            Stream::TlsClient(tls) => {
+                tls.conn.send_close_notify();
+                tls.flush()
+            }
+            Stream::TlsServer(tls) => {
+                tls.conn.send_close_notify();
+                tls.flush()
+            }
+            Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
+        };
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        let _ = match self.stream.socket() {
+            Ok(tcp) => tcp.shutdown(how),
+            Err(unix) => unix.shutdown(how),
         };
     }
 
     /// Ends the connection with a RST.
     pub fn reset(self) {
-        if let Stream::Tcp(tcp) = &self.stream {
+        if let Ok(tcp) = self.stream.socket() {
             let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
         }
+    }
+
+    /// The socket, to be changed.
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 
     /// The socket.

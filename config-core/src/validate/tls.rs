@@ -147,7 +147,7 @@ fn file(section: &mut Section<'_>, key: &'static str, findings: &mut Findings) -
     let written = section.text(key, findings)?;
     let path = beside_its_mention(&written);
     match read(&path) {
-        Ok(bytes) => Some(PemFile { path: path.display().to_string(), bytes: bytes.into() }),
+        Ok(bytes) => Some(PemFile { path: path.display().to_string(), bytes }),
         Err(problem) => {
             let problem = format!("{}: {problem}", path.display());
             findings.refuse(&written.origin, &written.path, problem, "a file that can be read is expected");

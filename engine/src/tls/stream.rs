@@ -187,12 +187,6 @@ impl Stream {
         self.socket.peer_address()
     }
 
-    /// See [`core_io::Stream::is_disturbed`].
-    #[cfg(feature = "simulation")]
-    pub(crate) fn is_disturbed(&self) -> bool {
-        self.socket.is_disturbed()
-    }
-
     /// See [`core_io::Stream::can_detach`].
     pub(crate) fn can_detach(&self) -> bool {
         self.socket.can_detach() && self.tls.as_ref().is_none_or(|tls| tls.is_at_rest())
