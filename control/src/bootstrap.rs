@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use config_core::Model;
 use config_core::publish::Publish;
@@ -13,7 +13,7 @@ use control::restart::{Predecessor, Progress, Successor};
 use control::screen::{self, Running, print};
 use control::settings::{Settings, Sources};
 use control::signals::{self, Event};
-use control::{log, notify, reload, restart, statistics};
+use control::{expiry, log, notify, reload, restart, statistics};
 use engine::ProxyServer;
 
 /// Exit code of a failure at run time.
@@ -24,6 +24,8 @@ pub(crate) const EXIT_CONFIGURATION: u8 = 2;
 /// Number of the publication that a process starts with.
 const FIRST_EPOCH: u32 = 1;
 
+/// How often to look whether a certificate is about to end.
+const EXPIRY_LOOK: Duration = Duration::from_secs(600);
 /// How often to look whether the data plane still runs: it ends by itself only after a failure.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// The same while another process is about to take over.
@@ -62,7 +64,15 @@ pub(crate) fn run(sources: &Sources, settings: Settings) -> ExitCode {
     let (Some(publisher), Some(status)) = (server.publisher(), server.status()) else {
         return fail("the data plane ended while it started");
     };
-    let mut operator = Operator { sources, server: &server, publisher, status, restart: None };
+    let mut operator = Operator {
+        sources,
+        server: &server,
+        publisher,
+        status,
+        restart: None,
+        expiry: expiry::Watch::default(),
+        expiry_due: Instant::now(),
+    };
     match operator.serve(&events) {
         Ended::Failed => fail("the data plane ended by itself"),
         Ended::Stopped => {
@@ -135,6 +145,9 @@ struct Operator<'a> {
     publisher: Arc<dyn Publish>,
     status: Arc<dyn StatusSource>,
     restart: Option<Restart>,
+    expiry: expiry::Watch,
+    /// When certificates are looked at next.
+    expiry_due: Instant,
 }
 
 /// A restart under way.
@@ -147,6 +160,7 @@ struct Restart {
 impl Operator<'_> {
     fn serve(&mut self, events: &Receiver<Event>) -> Ended {
         loop {
+            self.watch_certificates();
             let patience = if self.restart.is_some() { RESTART_STEP } else { WATCH_EVERY };
             match events.recv_timeout(patience) {
                 Ok(Event::Stop) => {
@@ -165,7 +179,25 @@ impl Operator<'_> {
         }
     }
 
+    /// Says which certificates are about to end.
+    fn watch_certificates(&mut self) {
+        if Instant::now() < self.expiry_due {
+            return;
+        }
+        self.expiry_due = Instant::now() + EXPIRY_LOOK;
+        let certificates = self.server.certificates().into_iter();
+        let shown: Vec<_> = certificates
+            .map(|one| expiry::Shown { path: one.path, names: one.names, expires_s: one.expires_s })
+            .collect();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for warning in self.expiry.warnings(&shown, i64::try_from(since.as_secs()).unwrap_or(i64::MAX)) {
+            tracing::warn!("{warning}");
+        }
+    }
+
     fn reload(&mut self) {
+        // What takes effect is looked at too.
+        self.expiry_due = Instant::now();
         match &mut self.restart {
             Some(restart) => {
                 tracing::info!("reload: comes after the restart that is under way");

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod expiry;
 pub mod log;
 pub mod notify;
 pub mod reload;

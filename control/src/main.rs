@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use config_core::{ConfigErrors, ProxyConfig};
-use control::cli::{Command, CommandLine, ExplainFlags, FileFlags, Flags, check, connect};
+use control::cli::{Command, CommandLine, DemoFlags, ExplainFlags, FileFlags, Flags, check, connect};
 use control::demo;
 use control::screen::print;
 use control::settings::{Environment, Settings, Sources};
@@ -100,7 +100,17 @@ fn try_backends(config: &ProxyConfig) -> ExitCode {
     bootstrap::fail(&format!("{} of {} backends accept no connection", found.refused, found.tried))
 }
 
-fn run_demo(flags: Flags) -> ExitCode {
+fn run_demo(demo: DemoFlags) -> ExitCode {
+    let mut flags = demo.flags;
+    // Its files are there for as long as the process is.
+    let certificate = demo.tls.then(demo::Certificate::make).transpose();
+    let certificate = match certificate {
+        Ok(certificate) => certificate,
+        Err(error) => return bootstrap::fail(&format!("no certificate can be made: {error}")),
+    };
+    if let Some(certificate) = &certificate {
+        certificate.add_to(&mut flags);
+    }
     let backend = match demo::start() {
         Ok(address) => address,
         Err(error) => return bootstrap::fail(&format!("the demo backend cannot start: {error}")),

@@ -59,6 +59,10 @@ pub fn start(model: &Model, running: &Running<'_>) -> String {
     );
     if running.is_demo {
         add_demo(&mut text, running.addresses);
+        let listeners = model.server.listen.iter().zip(running.addresses);
+        if let Some((_, address)) = listeners.into_iter().find(|(listener, _)| listener.tls) {
+            let _ = writeln!(text, "  curl -ik https://{address}/echo -d hello");
+        }
     }
     format!("Pinion {}\n{text}", env!("CARGO_PKG_VERSION"))
 }

@@ -12,6 +12,7 @@ pub mod head;
 pub mod header;
 pub mod limits;
 pub mod method;
+pub mod proxy_header;
 pub mod rules;
 pub mod span;
 pub mod status;

@@ -28,6 +28,7 @@ mod names;
 mod open_files;
 mod path_normalised;
 mod pipelining;
+mod proxy_protocol;
 mod queues;
 mod real_clients;
 mod refuses;

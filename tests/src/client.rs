@@ -2,6 +2,7 @@
 //!
 //! Used by every test. A read that waits for too long ends the test; a connection that ends is a value.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
@@ -55,6 +56,12 @@ impl Client {
             tls.conn.complete_io(&mut tls.sock)?;
         }
         Ok(&tls.conn)
+    }
+
+    /// Sends bytes below TLS: before its handshake.
+    pub fn send_plain(&mut self, bytes: &[u8]) {
+        let Stream::TlsClient(tls) = self.wire.stream_mut() else { panic!("only over TLS") };
+        tls.sock.write_all(bytes).expect("still open");
     }
 
     /// Gives the socket below a TLS connection away.

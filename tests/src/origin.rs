@@ -272,6 +272,11 @@ impl Conn {
         self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
     }
 
+    /// A line with its end.
+    pub fn line(&mut self) -> Vec<u8> {
+        self.wire.until(b"\r\n").unwrap_or_else(|end| panic!("{end:?} instead of a line"))
+    }
+
     /// Exactly so many bytes; fails the script when the connection ends before.
     pub fn exactly(&mut self, count: usize) -> Vec<u8> {
         self.wire.exactly(count).unwrap_or_else(|end| panic!("{end:?} before {count} bytes at the origin"))

@@ -97,6 +97,7 @@ impl Model {
         put_number(&mut table, "busy_poll_us", server.busy_poll_us);
         let trusted = server.trusted_proxies.iter().map(ToString::to_string).collect();
         put_list(&mut table, "trusted_proxies", texts(trusted));
+        put(&mut table, "proxy_protocol", Value::Bool(server.proxy_protocol));
         put_number(&mut table, "backlog", server.backlog);
         put_optional(&mut table, "tcp_keepalive_ms", server.tcp_keepalive_ms);
         put_optional(&mut table, "tcp_user_timeout_ms", server.tcp_user_timeout_ms);

@@ -30,7 +30,7 @@ pub use server::{Cores, Runtime, Server, Shutdown};
 pub use template::{Template, TemplateError, TemplatePart};
 pub use timeouts::Timeouts;
 pub use tls::{BackendTls, Certificate, ClientAuth, PemFile, Tls, TlsVersion};
-pub use upstream::{Backend, HashKey, Location, Pool, Scheme, Strategy, Upstream};
+pub use upstream::{Backend, HashKey, Location, Pool, ProxyVersion, Scheme, Strategy, Upstream};
 
 use crate::flags::FeatureFlags;
 

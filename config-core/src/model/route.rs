@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{ActiveCheck, BackendTls, PemFile, Rule, Upstream};
+use super::{ActiveCheck, BackendTls, PemFile, ProxyVersion, Rule, Upstream};
 use crate::ids::RouteId;
 
 /// One route. Shared by every model that has it unchanged.
@@ -20,6 +20,8 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     /// How backends with `https` or `wss` are reached.
     pub backend_tls: Arc<BackendTls>,
+    /// Which PROXY header connections to backends begin with; `None`: none.
+    pub send_proxy: Option<ProxyVersion>,
     /// Requests without TLS are sent to the same place with it.
     pub auto_https: bool,
     /// How many other backends are tried after a failure that is safe to repeat.

@@ -5,8 +5,8 @@
 
 use super::document::{flatten, put, put_list, put_number, put_optional, put_table, put_text};
 use super::{
-    Action, ActiveCheck, Backend, Field, Forward, HashKey, Location, PemFile, Redirect, Respond, Route, Rule,
-    Upstream,
+    Action, ActiveCheck, Backend, Field, Forward, HashKey, Location, PemFile, ProxyVersion, Redirect,
+    Respond, Route, Rule, Upstream,
 };
 use crate::defaults;
 use crate::raw::{Table, Value, to_json};
@@ -53,6 +53,8 @@ impl Route {
         optional.fields("headers", &self.headers);
         optional.fields("response_headers", &self.response_headers);
         optional.value("auto_https", Value::Bool(self.auto_https), &Value::Bool(false));
+        let send_proxy = self.send_proxy.map_or("off", ProxyVersion::as_str);
+        optional.text("send_proxy", send_proxy.to_owned(), "off");
         optional.value("secure", Value::Bool(self.backend_tls.verify), &Value::Bool(true));
         optional.table("backend_tls", self.backend_tls_document(form));
         optional.value("sticky", self.sticky.clone().map_or(Value::Null, Value::Text), &Value::Null);

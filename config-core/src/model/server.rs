@@ -23,6 +23,8 @@ pub struct Server {
     pub busy_poll_us: u32,
     /// Peers whose forwarding fields are believed and kept.
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections from those peers begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// Length of the accept queue of each listening socket (the kernel caps it at `net.core.somaxconn`).
     pub backlog: u32,
     /// Idle time before keepalive probes, whole seconds as milliseconds; `None` leaves keepalive off.

@@ -90,8 +90,29 @@ pub struct Backend {
     pub max_connections: Option<u32>,
     /// How it is reached over TLS; `None`: it speaks without.
     pub tls: Option<Arc<BackendTls>>,
+    /// Which PROXY header connections to it begin with; `None`: none. Such a connection serves one client.
+    pub send_proxy: Option<ProxyVersion>,
     /// How long its share grows after it came (back) to life; 0: its full share at once.
     pub slow_start_ms: u64,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl ProxyVersion {
+    /// The spelling in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
 }
 
 /// Scheme of a backend's URL.

@@ -10,7 +10,7 @@ use super::{backends, bounds, fields, health, host, rule, tls};
 use crate::defaults;
 use crate::ids::{self, RouteId, UpstreamId};
 use crate::model::{
-    HashKey, LimitOverrides, Route, Routes, Strategy, TimeoutOverrides, Upstream, VirtualHost,
+    HashKey, LimitOverrides, ProxyVersion, Route, Routes, Strategy, TimeoutOverrides, Upstream, VirtualHost,
 };
 use crate::origin::Origin;
 
@@ -28,6 +28,9 @@ const STRATEGIES: [(&str, Option<Strategy>); 6] = [
     ("ip_hash", Some(Strategy::IpHash)),
     ("least_latency", Some(Strategy::LeastLatency)),
 ];
+
+const PROXY_VERSIONS: [(&str, Option<Option<ProxyVersion>>); 3] =
+    [("off", Some(None)), ("v1", Some(Some(ProxyVersion::V1))), ("v2", Some(Some(ProxyVersion::V2)))];
 
 const LATER_KEYS: [&str; 4] = ["auth_provider", "filters", "sampling", "config_headers"];
 
@@ -94,9 +97,11 @@ pub(crate) fn route(mut section: Section<'_>, findings: &mut Findings) -> Option
     };
     let backend_tls = Arc::new(tls::backend_tls(&mut section, findings));
     let mut upstream = upstream(&mut section, &id, findings);
-    tls::secure(&mut upstream, &backend_tls);
+    let send_proxy = section.choice("send_proxy", &PROXY_VERSIONS, None, findings);
+    let ways = tls::Ways { tls: &backend_tls, send_proxy };
+    ways.lay(&mut upstream);
     let upstream = Arc::new(upstream);
-    let rules = rule::rules(&mut section, &id, &upstream, &backend_tls, findings);
+    let rules = rule::rules(&mut section, &id, &upstream, ways, findings);
     let req_active_length = narrow(section.number("req_active_length", bounds::REQ_LENGTH, 0, findings));
     let sticky = section.text("sticky", findings);
     let timeouts = section.section("timeouts", findings);
@@ -105,7 +110,8 @@ pub(crate) fn route(mut section: Section<'_>, findings: &mut Findings) -> Option
     let route = Route {
         upstream,
         auto_https: section.boolean("auto_https", false, findings),
-        backend_tls,
+        send_proxy,
+        backend_tls: Arc::clone(&backend_tls),
         id: RouteId::new(&id),
         vhost: vhost.clone().unwrap_or(VirtualHost::Any),
         rules,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::fields::Direction;
 use super::limits::narrow;
 use super::section::{Findings, Section};
-use super::{bounds, fields, pattern, shadow, target, tls};
+use super::tls::Ways;
+use super::{bounds, fields, pattern, shadow, target};
 use crate::defaults;
 use crate::ids::UpstreamId;
 use crate::model::{
@@ -34,23 +35,25 @@ struct Targets<'a> {
     id: &'a str,
     /// The route's own backends.
     usual: &'a Upstream,
-    tls: &'a Arc<BackendTls>,
+    ways: Ways<'a>,
     known: HashMap<(String, bool), Arc<Upstream>>,
 }
 
 impl Targets<'_> {
     /// The backends of a rule, unless they are the route's as they are.
     fn upstream(&mut self, target: Option<Backend>, secure: Option<bool>) -> Option<Arc<Upstream>> {
-        let verify = secure.unwrap_or(self.tls.verify);
-        if target.is_none() && verify == self.tls.verify {
+        let usual_tls = self.ways.tls;
+        let verify = secure.unwrap_or(usual_tls.verify);
+        if target.is_none() && verify == usual_tls.verify {
             return None;
         }
         // No route's id has this letter, so that this is no route's upstream.
-        let mark = if verify == self.tls.verify { ">" } else { ">>" };
+        let mark = if verify == usual_tls.verify { ">" } else { ">>" };
         let name = target.as_ref().map_or("", |backend| backend.id.as_str());
         let id = UpstreamId::new(&format!("{}{mark}{name}", self.id));
         let key = target.as_ref().map_or_else(String::new, |backend| backend.url.clone());
-        let (usual, own) = (self.usual, BackendTls { verify, ..(**self.tls).clone() });
+        let (usual, own) = (self.usual, Arc::new(BackendTls { verify, ..(**usual_tls).clone() }));
+        let send_proxy = self.ways.send_proxy;
         let upstream = || {
             let mut upstream = match target {
                 None => Upstream { id, ..usual.clone() },
@@ -62,7 +65,7 @@ impl Targets<'_> {
                     backends: vec![backend],
                 },
             };
-            tls::secure(&mut upstream, &Arc::new(own));
+            Ways { tls: &own, send_proxy }.lay(&mut upstream);
             Arc::new(upstream)
         };
         Some(Arc::clone(self.known.entry((key, verify)).or_insert_with(upstream)))
@@ -74,7 +77,7 @@ pub(crate) fn rules(
     section: &mut Section<'_>,
     id: &str,
     usual: &Upstream,
-    tls: &Arc<BackendTls>,
+    ways: Ways<'_>,
     findings: &mut Findings,
 ) -> Vec<Rule> {
     let path = section.path_of("paths");
@@ -86,7 +89,7 @@ pub(crate) fn rules(
         findings.refuse(&extra.place().clone(), &path, problem, allowed);
         return Vec::new();
     }
-    let mut targets = Targets { id, usual, tls, known: HashMap::new() };
+    let mut targets = Targets { id, usual, ways, known: HashMap::new() };
     let (mut rules, mut places) = (Vec::with_capacity(sections.len()), Vec::new());
     for section in sections {
         let place = (section.place().clone(), section.path.clone());

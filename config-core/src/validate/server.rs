@@ -39,6 +39,7 @@ pub(crate) fn server(mut section: Section<'_>, findings: &mut Findings) -> Serve
             defaults::BUSY_POLL_US,
             findings,
         )),
+        proxy_protocol: section.boolean("proxy_protocol", false, findings),
         backlog: narrow(section.number("backlog", bounds::BACKLOG, defaults::BACKLOG, findings)),
         tcp_keepalive_ms: section.number_or_none("tcp_keepalive_ms", bounds::TCP_KEEPALIVE_MS, findings),
         tcp_user_timeout_ms: section

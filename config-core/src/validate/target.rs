@@ -72,6 +72,7 @@ fn parse(text: &str) -> Result<Backend, String> {
         root_path,
         weight: 1,
         max_connections: None,
+        send_proxy: None,
         tls,
         slow_start_ms: 0,
     })
@@ -109,6 +110,7 @@ fn unix(path: &str) -> Result<Backend, String> {
         root_path,
         weight: 1,
         max_connections: None,
+        send_proxy: None,
         tls: None,
         slow_start_ms: 0,
     })

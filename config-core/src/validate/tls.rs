@@ -9,7 +9,9 @@ use super::bounds;
 use super::limits::narrow;
 use super::section::{Findings, Section, Written};
 use crate::defaults;
-use crate::model::{BackendTls, Certificate, ClientAuth, Listener, PemFile, Tls, TlsVersion, Upstream};
+use crate::model::{
+    BackendTls, Certificate, ClientAuth, Listener, PemFile, ProxyVersion, Tls, TlsVersion, Upstream,
+};
 use crate::origin::Origin;
 
 /// Most certificates: each is parsed on every publication.
@@ -124,10 +126,23 @@ pub(crate) fn backend_tls(section: &mut Section<'_>, findings: &mut Findings) ->
     BackendTls { verify, ca, server_name, client: cert.zip(key) }
 }
 
-/// Has every backend that is behind TLS reached as `tls` says.
-pub(crate) fn secure(upstream: &mut Upstream, tls: &Arc<BackendTls>) {
-    let backends = upstream.backends.iter_mut().filter_map(|backend| backend.tls.as_mut());
-    backends.for_each(|own| own.clone_from(tls));
+/// How a route has its backends reached.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways<'a> {
+    pub(crate) tls: &'a Arc<BackendTls>,
+    pub(crate) send_proxy: Option<ProxyVersion>,
+}
+
+impl Ways<'_> {
+    /// Has every backend reached so: what is said of TLS, if it is behind it.
+    pub(crate) fn lay(self, upstream: &mut Upstream) {
+        for backend in &mut upstream.backends {
+            backend.send_proxy = self.send_proxy;
+            if let Some(own) = &mut backend.tls {
+                own.clone_from(self.tls);
+            }
+        }
+    }
 }
 
 fn host_name(written: &Written, findings: &mut Findings) -> Option<String> {

@@ -27,7 +27,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Proxy to a built-in HTTP and WebSocket echo backend: see it work
-    Demo(Flags),
+    Demo(DemoFlags),
     /// Proxy as a configuration file says
     Serve(FileFlags),
     /// Check a configuration and say what would run
@@ -70,6 +70,17 @@ pub struct ExplainFlags {
     /// Address of the client, for strategies that look at it
     #[arg(long, value_name = "IP")]
     pub client: Option<std::net::IpAddr>,
+}
+
+/// Flags of `demo`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DemoFlags {
+    /// Listen with TLS too, with a certificate that is made on the spot
+    #[arg(long, conflicts_with = "cert")]
+    pub tls: bool,
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub flags: Flags,
 }
 
 /// Flags of the commands that read a file.
@@ -123,7 +134,7 @@ pub struct Flags {
 
 const AFTER_HELP: &str = "\
 Examples:
-  pinion demo
+  pinion demo --tls
   pinion --target http://localhost:8080 --port 3000
   pinion --target ws://localhost:8080/ws --port 3000
   pinion --target http://localhost:8080 --listen tls:0.0.0.0:8443 --cert a.pem --key a.key

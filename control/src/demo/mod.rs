@@ -1,6 +1,8 @@
 //! The echo backend of `pinion demo`: an ordinary HTTP and WebSocket server on a free port of this machine,
 //! on its own thread, with a page to try it from a browser. The proxy treats it like any other backend.
 
+mod certificate;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
@@ -11,6 +13,8 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
+
+pub use certificate::Certificate;
 
 /// Largest message that the echo takes, so that a curious visitor cannot fill the memory.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;

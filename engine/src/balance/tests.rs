@@ -426,6 +426,7 @@ fn hashes_are_the_same_everywhere() {
 #[test]
 fn a_plan_follows_the_model() {
     let backend = |id: &str, weight| model::Backend {
+        send_proxy: None,
         tls: None,
         id: BackendId::new(id),
         url: format!("http://{id}"),

@@ -1,11 +1,13 @@
 //! A client connection: its stream, its machine, its deadline, its place.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use protocol::h1::server::Server;
+use protocol::proxy_header::Addresses;
 
 use super::intake::Intake;
+use super::proxy_protocol;
 use crate::io::{Accepted, Alarm, Stream as Socket, now_ms};
 use crate::local::Local;
 use crate::local::clients::Place;
@@ -30,10 +32,16 @@ pub(crate) struct ClientConn {
 /// Who is at the other end.
 pub(crate) struct Peer {
     pub(crate) address: Option<IpAddr>,
+    pub(crate) port: u16,
     /// The address as it goes into fields.
     pub(crate) text: Box<str>,
     /// What its handshake told; `None` without TLS.
     pub(crate) secured: Option<Box<Secured>>,
+}
+
+/// With an IPv4-mapped address as the IPv4 address it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// A connection that has been accepted, and not looked at.
@@ -43,6 +51,14 @@ pub(crate) struct Arrival {
     pub(crate) tls: bool,
 }
 
+impl Peer {
+    /// Both ends of the client's connection, as a backend is told of them.
+    pub(crate) fn ends(&self, stream: &Stream) -> Option<Addresses> {
+        let source = SocketAddr::new(self.address?, self.port);
+        Some(Addresses { source, destination: canonical(stream.local_address()?) })
+    }
+}
+
 impl ClientConn {
     /// Takes an accepted connection over in the current task. `None`, and it closes, if the client has reset it since: the
     /// kernel knows its address no more, and a backend must not get a request from nowhere.
@@ -50,9 +66,24 @@ impl ClientConn {
     pub(crate) async fn open(local: Rc<Local>, arrival: Arrival) -> Option<ClientConn> {
         let place = Place::take(&local);
         let socket: Socket = arrival.accepted.into_stream().into();
-        // An IPv4-mapped address is shown as the IPv4 address it is.
-        let address = socket.peer_address()?.ip().to_canonical();
+        let mut source = canonical(socket.peer_address()?);
         let alarm = Alarm::new();
+        let view = local.view();
+        if view.model().server.proxy_protocol && view.trusts(Some(source.ip())) {
+            let timeout_ms = view.model().timeouts.request_head_ms;
+            drop(view);
+            // Boxed, like the handshake.
+            match Box::pin(proxy_protocol::read(&socket, &alarm, timeout_ms)).await {
+                Ok(told) => source = told.map_or(source, canonical),
+                Err(reason) => {
+                    local.counters().proxy_headers_refused.add(1);
+                    tracing::debug!(peer = %source, reason, "connection closed");
+                    return None;
+                }
+            }
+        } else {
+            drop(view);
+        }
         let (stream, secured): (Stream, _) = if arrival.tls {
             // Boxed: a connection should not keep room for its handshake.
             let (stream, secured) = Box::pin(accept::accept(&local, socket, &alarm)).await?;
@@ -60,13 +91,13 @@ impl ClientConn {
         } else {
             (socket.into(), None)
         };
-        let text = address.to_string().into_boxed_str();
+        let text = source.ip().to_string().into_boxed_str();
         Some(ClientConn {
             machine: Server::new(now_ms()),
             intake: Intake::default(),
             alarm,
             is_last_request: false,
-            peer: Peer { address: Some(address), text, secured },
+            peer: Peer { address: Some(source.ip()), port: source.port(), text, secured },
             place,
             stream,
             local,

@@ -3,4 +3,5 @@
 pub(crate) mod client;
 pub(crate) mod intake;
 pub(crate) mod linger;
+pub(crate) mod proxy_protocol;
 pub(crate) mod serve;

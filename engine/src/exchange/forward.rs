@@ -85,6 +85,9 @@ async fn attempt(
 ) -> Result<Next, Failed> {
     let local = Rc::clone(&conn.local);
     let backend = &request.upstream.backends[request.backend];
+    // A connection that began with one client's address is no other's.
+    let is_shared = backend.state.send_proxy.is_none();
+    let fresh = fresh || !is_shared;
     let pooled = if fresh { None } else { backend.pool.take() };
     let lease = match pooled {
         Some(lease) => lease,
@@ -112,7 +115,7 @@ async fn attempt(
     verdict::tell(&local, request, shown);
     match outcome {
         Ok(Outcome::Answered) => {
-            if lease.machine.reusable() && !lease.spoiled {
+            if is_shared && lease.machine.reusable() && !lease.spoiled {
                 backend.pool.put(lease, now_ms());
             }
             Ok(after_answer(conn))
@@ -151,7 +154,8 @@ async fn dial(conn: &ClientConn, view: &View, request: &Request<'_>) -> Result<B
     let timeout_ms = request.route.timeouts.connect_ms;
     // Idle connections of every backend hold descriptors; the busy ones are as many as there are clients at most.
     let spare = || conn.local.backends.clear();
-    let outcome = connect::connect(&backend.state, &view.tcp, &conn.alarm, timeout_ms, spare).await;
+    let client = backend.state.send_proxy.and_then(|_| conn.peer.ends(&conn.stream));
+    let outcome = connect::connect(&backend.state, &view.tcp, &conn.alarm, timeout_ms, client, spare).await;
     conn.local.counters().backend_connects.add(1);
     outcome.map_err(|fault| {
         let backend = &request.forwarding.upstream.backends[request.backend];

@@ -221,7 +221,7 @@ fn note(backend: &BackendState, plan: &Probing, outcome: Result<(), String>) {
 async fn probe(backend: &BackendState, plan: &Probing, alarm: &Alarm, timeout_ms: u64) -> Result<(), String> {
     let until_ms = now_ms().saturating_add(timeout_ms);
     let options = TcpOptions::default();
-    let connected = connect::connect(backend, &options, alarm, timeout_ms, || {}).await;
+    let connected = connect::connect(backend, &options, alarm, timeout_ms, None, || {}).await;
     let conn = connected.map_err(|fault| fault.to_string())?;
     let Some(Probe::Http { endpoint }) = plan.check.as_ref().map(|check| &check.probe) else { return Ok(()) };
     alarm.set(Some(until_ms));

@@ -260,6 +260,11 @@ impl Stream {
         self.with_fd(|driver, fd| driver.peer_address(fd)).flatten()
     }
 
+    /// Our own address on it, if it has one that IP knows.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.with_fd(|driver, fd| driver.local_address(fd)).flatten()
+    }
+
     /// Whether a fault of the simulated network, one that a peer could notice, has touched the connection.
     #[cfg(feature = "simulation")]
     pub fn is_disturbed(&self) -> bool {

@@ -32,6 +32,8 @@ counters! {
     accept_exhausted = "pinion_accept_exhausted_total",
     /// Connections handed to a less loaded core.
     handed_over = "pinion_connections_handed_over_total",
+    /// Connections of trusted peers closed for want of a good PROXY header.
+    proxy_headers_refused = "pinion_proxy_headers_refused_total",
     /// TLS handshakes with clients that succeeded.
     tls_handshakes = "pinion_tls_handshakes_total",
     /// Of these, connections that took up the keys of an earlier one.

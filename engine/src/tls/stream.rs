@@ -187,6 +187,11 @@ impl Stream {
         self.socket.peer_address()
     }
 
+    /// See [`core_io::Stream::local_address`].
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        self.socket.local_address()
+    }
+
     /// See [`core_io::Stream::can_detach`].
     pub(crate) fn can_detach(&self) -> bool {
         self.socket.can_detach() && self.tls.as_ref().is_none_or(|tls| tls.is_at_rest())

@@ -6,17 +6,21 @@
 use std::io;
 use std::time::Duration;
 
+use protocol::proxy_header::{self, Addresses};
+
 use super::lease::BackendConn;
 use super::state::{BackendState, Place};
 use crate::error::{Cause, Fault};
-use crate::io::{Alarm, Stream, TcpOptions, TcpStream, UnixStream, now_ms, sleep, with_alarm};
+use crate::io::{
+    Alarm, Stream, TcpOptions, TcpStream, UnixStream, freeze, now_ms, sleep, take_buf, with_alarm,
+};
 use crate::tls::{self, backends::BackendSecurity};
 
 /// How long to wait for a descriptor before the next try: closing is an operation of the loop.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
 
 /// Connects to the first address that accepts; none of several may use up the time of those after it. `alarm` is the
-/// caller's; its deadline is replaced. `spare` is called when descriptors have run out: it closes what nobody uses.
+/// caller's; its deadline is replaced. `client` is whom a backend is told that wants to know. `spare` is called when descriptors have run out: it closes what nobody uses.
 ///
 /// # Errors
 /// Always retry-safe: nothing was sent.
@@ -25,6 +29,7 @@ pub(crate) async fn connect(
     options: &TcpOptions,
     alarm: &Alarm,
     timeout_ms: u64,
+    client: Option<Addresses>,
     spare: impl Fn(),
 ) -> Result<BackendConn, Fault> {
     let until_ms = now_ms().saturating_add(timeout_ms);
@@ -32,6 +37,11 @@ pub(crate) async fn connect(
     loop {
         match dial(&backend.place, options, alarm, until_ms).await {
             Ok(socket) => {
+                if let Some(version) = backend.send_proxy {
+                    let mut header = take_buf();
+                    proxy_header::write(&mut header, version, client);
+                    socket.send(freeze(header));
+                }
                 let secured = match &backend.tls {
                     None => Ok(socket.into()),
                     Some(tls) => secure(socket, tls, alarm, until_ms).await,

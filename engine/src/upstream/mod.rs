@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use config_core::crc64;
 use config_core::model::{self, Location};
 
+use protocol::proxy_header::ProxyVersion;
+
 use crate::balance::Plan;
 use crate::dns::Names;
 use crate::tls::backends::BackendSecurity;
@@ -78,7 +80,12 @@ impl Upstream {
                 Some(state) => state,
                 None => {
                     let tls = BackendSecurity::compile(backend)?;
-                    Arc::new(BackendState::new(Place::new(&backend.location, names), tls, cores))
+                    Arc::new(BackendState::new(
+                        Place::new(&backend.location, names),
+                        tls,
+                        backend.send_proxy.map(proxy_version),
+                        cores,
+                    ))
                 }
             };
             backends.push(Backend {
@@ -108,7 +115,10 @@ impl Upstream {
 
     fn state_of(&self, wanted: &model::Backend) -> Option<Arc<BackendState>> {
         let of_config = |known: &&model::Backend| {
-            known.id == wanted.id && known.location == wanted.location && known.tls == wanted.tls
+            known.id == wanted.id
+                && known.location == wanted.location
+                && known.tls == wanted.tls
+                && known.send_proxy == wanted.send_proxy
         };
         let config = self.model.backends.iter().find(of_config)?;
         let backend = self.backends.iter().find(|known| known.id == config.id.as_str())?;
@@ -124,6 +134,13 @@ impl Upstream {
                 backend.state.retired.store(true, Ordering::Relaxed);
             }
         }
+    }
+}
+
+fn proxy_version(written: model::ProxyVersion) -> ProxyVersion {
+    match written {
+        model::ProxyVersion::V1 => ProxyVersion::V1,
+        model::ProxyVersion::V2 => ProxyVersion::V2,
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use config_core::model::Location;
+use protocol::proxy_header::ProxyVersion;
 
 use super::board::Board;
 use crate::balance::in_flight::InFlight;
@@ -26,6 +27,8 @@ pub(super) fn next_serial() -> u64 {
 pub(crate) struct BackendState {
     pub(crate) serial: u64,
     pub(crate) place: Place,
+    /// Which PROXY header connections to it begin with: each serves one client then.
+    pub(crate) send_proxy: Option<ProxyVersion>,
     /// How it is reached over TLS; `None`: it speaks without.
     pub(crate) tls: Option<BackendSecurity>,
     /// Idle connections of each core.
@@ -93,11 +96,17 @@ impl Place {
 }
 
 impl BackendState {
-    pub(super) fn new(place: Place, tls: Option<BackendSecurity>, cores: usize) -> BackendState {
+    pub(super) fn new(
+        place: Place,
+        tls: Option<BackendSecurity>,
+        send_proxy: Option<ProxyVersion>,
+        cores: usize,
+    ) -> BackendState {
         BackendState {
             serial: next_serial(),
             place,
             tls,
+            send_proxy,
             board: Board::new(cores),
             health: Arc::new(HealthState::new(process_ms())),
             in_flight: InFlight::new(cores),

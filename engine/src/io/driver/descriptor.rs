@@ -133,6 +133,15 @@ impl Driver {
         SockRef::from(&borrow(fd)).set_linger(Some(Duration::ZERO))
     }
 
+    /// Our own address, if it is one that IP knows.
+    pub(crate) fn local_address(&self, fd: RawFd) -> Option<SocketAddr> {
+        #[cfg(feature = "simulation")]
+        if let Driver::Simulated(world) = self {
+            return world.local_address(fd);
+        }
+        SockRef::from(&borrow(fd)).local_addr().ok()?.as_socket()
+    }
+
     /// The peer's address, if it has one that IP knows.
     pub(crate) fn peer_address(&self, fd: RawFd) -> Option<SocketAddr> {
         #[cfg(feature = "simulation")]

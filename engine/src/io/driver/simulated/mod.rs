@@ -74,6 +74,10 @@ impl Simulated {
         self.world.borrow_mut().reset_on_close(fd)
     }
 
+    pub(super) fn local_address(&self, fd: RawFd) -> Option<SocketAddr> {
+        self.world.borrow().local_address(fd)
+    }
+
     pub(super) fn peer_address(&self, fd: RawFd) -> Option<SocketAddr> {
         self.world.borrow().peer_address(fd)
     }

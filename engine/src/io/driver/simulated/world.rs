@@ -396,6 +396,11 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn local_address(&self, fd: RawFd) -> Option<SocketAddr> {
+        let (number, side) = self.net.end(fd)?;
+        Some(self.net.conns.get(&number)?.addresses[side])
+    }
+
     pub(super) fn peer_address(&self, fd: RawFd) -> Option<SocketAddr> {
         let (number, side) = self.net.end(fd)?;
         Some(self.net.conns.get(&number)?.addresses[1 - side])
