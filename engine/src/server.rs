@@ -24,8 +24,8 @@ use crate::io::{self as core_io, Bound, Choice, Features, Options};
 use crate::local;
 use crate::table::compile::Table;
 use crate::table::publish::{Publisher, Tables};
-use crate::upstream::gate::GateLimits;
 use crate::tls::certs::Expiry;
+use crate::upstream::gate::GateLimits;
 
 /// How long cores may take to end once they were told to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);

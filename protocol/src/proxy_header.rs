@@ -256,6 +256,8 @@ mod tests {
     use super::ProxyHeaderError::*;
     use super::*;
 
+    type Expected = Result<Option<Addresses>, ProxyHeaderError>;
+
     fn pair(source: &str, destination: &str) -> Option<Addresses> {
         Some(Addresses { source: source.parse().unwrap(), destination: destination.parse().unwrap() })
     }
@@ -270,7 +272,7 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_the_specification_has_them() {
-        let rows: [(&str, Result<Option<Addresses>, ProxyHeaderError>); 20] = [
+        let rows: [(&str, Expected); 20] = [
             (
                 "PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n",
                 Ok(pair("192.0.2.1:56324", "198.51.100.1:443")),
@@ -311,7 +313,7 @@ mod tests {
         let mut v6 = [0_u8; 36];
         (v6[15], v6[31], v6[33], v6[35]) = (1, 2, 80, 81);
         let with_tlv = [&v4[..], &[0x04, 0, 1, 0]].concat();
-        let rows: [(Vec<u8>, Result<Option<Addresses>, ProxyHeaderError>); 12] = [
+        let rows: [(Vec<u8>, Expected); 12] = [
             (binary(0x21, 0x11, 12, &v4), Ok(pair("192.0.2.1:56324", "198.51.100.1:443"))),
             (binary(0x21, 0x11, 16, &with_tlv), Ok(pair("192.0.2.1:56324", "198.51.100.1:443"))),
             (binary(0x21, 0x21, 36, &v6), Ok(pair("[::1]:80", "[::2]:81"))),

@@ -7,6 +7,7 @@ use crate::{Forward, Limits, RequestHead, SetFields, Upgrade};
 const OURS: Forward<'static> = Forward {
     client_ip: "192.0.2.1",
     scheme: "https",
+    client_cert: None,
     request_id: "our-id",
     trusted: false,
     via_name: "pinion",
