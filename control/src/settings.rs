@@ -364,7 +364,7 @@ mod tests {
             assert!(errors.contains(part), "{name}: {errors}");
         }
         let mut flags = targets(&["ftp://a"]);
-        flags.listen = vec!["tls:[::]:1".to_owned()];
+        flags.listen = vec!["[::]:x".to_owned()];
         flags.admin = Some("127.0.0.1:4873".to_owned());
         flags.data_dir = Some("/data".to_owned());
         let errors = sources(&[], flags).load().expect_err("four mistakes");

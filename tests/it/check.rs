@@ -57,7 +57,7 @@ fn routes_are_listed_with_their_rules_and_odd_ones_are_warned_of() {
 
 #[test]
 fn mistakes_in_routes_and_rules_are_named_with_their_lines() {
-    let text = "[[route]]\nvhost = \"a.example:80\"\nstrategy = \"fastest\"\nbackends = [{ url = \"https://a\" }]\n\
+    let text = "[[route]]\nvhost = \"a.example:80\"\nstrategy = \"fastest\"\nbackends = [{ url = \"ftp://a\" }]\n\
                 [[route.paths]]\nmatch = \"regex\"\npattern = \"^/(\"\n\
                 [[route.paths]]\nmatch = \"regex\"\npattern = \"^/(.*)\"\nrewrite = \"/$2\"\n";
     let output = check(text);
@@ -65,7 +65,7 @@ fn mistakes_in_routes_and_rules_are_named_with_their_lines() {
     for (line, key, part) in [
         (2, "vhost", "port"),
         (3, "strategy", "least_latency"),
-        (4, "url", "TLS"),
+        (4, "url", "scheme"),
         (7, "paths[0].pattern", "unclosed group"),
         (11, "paths[1].rewrite", "no group 2"),
     ] {

@@ -22,7 +22,8 @@ pub(crate) struct ClientConn {
     pub(crate) intake: Intake,
     /// The one deadline of the connection; who waits sets it.
     pub(crate) alarm: Alarm,
-    pub(crate) peer: Peer,
+    /// Boxed: what is read once per request should not make every connection larger.
+    pub(crate) peer: Box<Peer>,
     /// The client has said that it will send no further request.
     pub(crate) is_last_request: bool,
     /// Given back when the connection is gone.
@@ -97,7 +98,7 @@ impl ClientConn {
             intake: Intake::default(),
             alarm,
             is_last_request: false,
-            peer: Peer { address: Some(source.ip()), port: source.port(), text, secured },
+            peer: Box::new(Peer { address: Some(source.ip()), port: source.port(), text, secured }),
             place,
             stream,
             local,
