@@ -172,6 +172,11 @@ impl Stream {
         self.socket.sent_below(bytes).await
     }
 
+    /// See [`core_io::Stream::finish`].
+    pub(crate) fn finish(&self) -> bool {
+        self.socket.finish()
+    }
+
     /// See [`core_io::Stream::shutdown_write`].
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         self.socket.shutdown_write()
