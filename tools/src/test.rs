@@ -60,12 +60,14 @@ fn cargo(root: &Path, args: &[&str]) -> bool {
 /// All tests of the workspace, then those that touch the loop once more on the other driver.
 fn tests(root: &Path, sum: &mut Counts) {
     title("tests");
-    run_tests(root, &["--workspace"], None, sum);
+    run_tests(root, &[], None, sum);
     title("tests on epoll");
-    run_tests(root, &["--package", "engine", "--package", "tests"], Some("epoll"), sum);
+    run_tests(root, &["engine", "tests"], Some("epoll"), sum);
 }
 
-/// With nextest where it is installed (a process per test), else with cargo's own runner; the tests are the same.
+/// The tests of some packages, or all. With nextest where it is installed (a process per test), else with cargo's own runner;
+/// the tests are the same. Nextest builds the whole workspace each time: a part of it has other features, and would be
+/// compiled anew.
 fn run_tests(root: &Path, packages: &[&str], runtime: Option<&str>, sum: &mut Counts) {
     let nextest = command::answers(command::cargo(root).args(["nextest", "--version"]));
     let mut run = command::cargo(root);
@@ -79,13 +81,24 @@ fn run_tests(root: &Path, packages: &[&str], runtime: Option<&str>, sum: &mut Co
             "slow",
             "--final-status-level",
             "fail",
+            "--workspace",
         ]);
-        let finished = command::shown(run.args(packages));
+        if !packages.is_empty() {
+            let sets: Vec<String> = packages.iter().map(|name| format!("package({name})")).collect();
+            run.args(["--filterset", &sets.join(" + ")]);
+        }
+        let finished = command::shown(&mut run);
         sum.add_run(finished.ok, counts::of_nextest(&finished.output));
     } else {
         println!("cargo-nextest is not installed: using cargo's own runner");
         run.args(["test", "--lib", "--bins", "--tests", "--no-fail-fast"]);
-        let finished = command::shown(run.args(packages));
+        for name in packages {
+            run.args(["--package", name]);
+        }
+        if packages.is_empty() {
+            run.arg("--workspace");
+        }
+        let finished = command::shown(&mut run);
         sum.add_run(finished.ok, counts::of_libtest(&finished.output));
     }
 }

@@ -29,13 +29,15 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// The flags of a demo that shows it: a listener with TLS beside the one without.
+    /// The flags of a demo that shows it: a listener with TLS beside those without, unless there is one.
     pub fn add_to(&self, flags: &mut Flags) {
         flags.cert = Some(self.file("cert.pem").display().to_string());
         flags.key = Some(self.file("key.pem").display().to_string());
         if flags.listen.is_empty() {
             let (plain, tls) = flags.port.take().map_or((8080, 8443), |port| (port, 0));
             flags.listen = vec![format!("127.0.0.1:{plain}"), format!("tls:127.0.0.1:{tls}")];
+        } else if !flags.listen.iter().any(|address| address.starts_with("tls:")) {
+            flags.listen.push("tls:127.0.0.1:0".to_owned());
         }
     }
 
@@ -66,6 +68,14 @@ mod tests {
         certificate.add_to(&mut flags);
         assert_eq!(flags.listen, ["127.0.0.1:7", "tls:127.0.0.1:0"]);
         assert_eq!(flags.port, None);
+        let added = |listen: &[&str]| {
+            let listen = listen.iter().map(ToString::to_string).collect();
+            let mut flags = Flags { listen, ..Flags::default() };
+            certificate.add_to(&mut flags);
+            flags.listen
+        };
+        assert_eq!(added(&["127.0.0.1:7"]), ["127.0.0.1:7", "tls:127.0.0.1:0"]);
+        assert_eq!(added(&["tls:127.0.0.1:7"]), ["tls:127.0.0.1:7"]);
         drop(certificate);
         assert!(!folder.exists());
     }

@@ -208,7 +208,10 @@ fn after_a_burst_the_memory_of_idle_buffers_goes_back() {
         for _ in 0..4 {
             trim_buffers();
         }
-        assert!(resident() <= 8 * 4096, "{} bytes are kept for nothing", resident());
+        // Whoever ran dry meanwhile has had more put on offer.
+        let on_offer = with_core(|core| core.buffers.on_offer(Size::Small)).unwrap();
+        let kept = resident();
+        assert!(kept <= (usize::from(on_offer) + 4) * 4096, "{kept} bytes for {on_offer} buffers on offer");
         // And they serve as before.
         peer.write_all(&pattern(100_000)).unwrap();
         drop(peer);
