@@ -258,6 +258,7 @@ impl Changer {
         let aim = Aim {
             work: "latency".parse().expect("a known work"),
             target,
+            secure: None,
             process: None,
             forwarded_fields: &[],
             warmup: WARMUP,

@@ -53,6 +53,9 @@ enum Task {
         /// A Pinion binary to measure instead of building one.
         #[arg(long)]
         pinion: Option<PathBuf>,
+        /// Over TLS: requests, handshakes, long bodies, idle sessions, plain requests in a storm of handshakes.
+        #[arg(long)]
+        tls: bool,
     },
     /// Compare Pinion on io_uring with Pinion on epoll.
     Drivers {
@@ -125,7 +128,8 @@ struct Turns {
     /// Length of each measuring window.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// What to do: http<N>, ws<N>, idle, connect, latency, body<SIZE>.
+    /// What to do: http<N>, ws<N>, idle, connect, latency, body<SIZE>; https<N>, handshake, resumption, httpsbody<SIZE>,
+    /// wssidle, storm.
     #[arg(long, value_delimiter = ',')]
     work: Vec<Work>,
     /// Run before all other work on the machine. For a quick look while builds run; it starves them, and an open
@@ -142,6 +146,8 @@ struct Turns {
 
 /// What `peers` does unless told otherwise.
 const PEERS_WORKS: &str = "http64,http512,http2000,ws64,ws2000,idle,connect,body64k,body1m,body16m,latency";
+/// The same for `peers --tls`.
+const TLS_WORKS: &str = "https64,https512,handshake,resumption,httpsbody1m,wssidle,storm";
 /// What `drivers` does unless told otherwise.
 const DRIVERS_WORKS: &str = "http64,http512,http2000,ws64,ws2000,connect,body64k";
 /// What `runtimes` does unless told otherwise.
@@ -149,7 +155,7 @@ const RUNTIMES_WORKS: &str = "http64,http512,http2000,ws64,ws2000,idle";
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
-        Task::Peers { turns, only, pinion } => compare_peers(&turns, &only, pinion),
+        Task::Peers { turns, only, pinion, tls } => compare_peers(&turns, &only, pinion, tls),
         Task::Drivers { turns, pinion } => compare_drivers(&turns, pinion),
         Task::Runtimes { turns, only } => compare_runtimes(&turns, &only),
         Task::Reuse { pinion, before, save } => measure_reuse(pinion, before.as_ref(), save),
@@ -167,16 +173,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare_peers(turns: &Turns, only: &[Proxy], pinion: Option<PathBuf>) -> io::Result<()> {
+fn compare_peers(turns: &Turns, only: &[Proxy], pinion: Option<PathBuf>, tls: bool) -> io::Result<()> {
     peers::install_missing(only)?;
     let pinion = match pinion {
         Some(pinion) => pinion,
         None if only.contains(&Proxy::Pinion) => peers::pinion::build()?,
         None => PathBuf::new(),
     };
-    let plan = plan(turns, PEERS_WORKS, only.to_vec(), pinion);
+    let plan = plan(turns, if tls { TLS_WORKS } else { PEERS_WORKS }, only.to_vec(), pinion);
     let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 4;
-    compare(Comparison::Peers, &plan, turns.realtime, is_whole || turns.save)
+    compare(Comparison::Peers { tls }, &plan, turns.realtime, is_whole || turns.save)
 }
 
 fn compare_drivers(turns: &Turns, pinion: Option<PathBuf>) -> io::Result<()> {
@@ -253,7 +259,8 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
     println!("{text}");
     if saves {
         let kind = match comparison {
-            Comparison::Peers => "peers",
+            Comparison::Peers { tls: false } => "peers",
+            Comparison::Peers { tls: true } => "peers-tls",
             Comparison::Runtimes => "runtimes",
             Comparison::Drivers => "drivers",
         };

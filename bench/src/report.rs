@@ -31,7 +31,8 @@ impl Figure {
     /// The figures that a kind of work gives.
     fn of(work: Work) -> &'static [Figure] {
         match work {
-            Work::Idle { .. } => &[Figure::SessionKib],
+            Work::Idle { .. } | Work::SecureIdle { .. } => &[Figure::SessionKib],
+            Work::Storm { .. } => &[Figure::P50, Figure::P99],
             Work::Latency { .. } => {
                 &[Figure::P50, Figure::P99, Figure::P999, Figure::AddedP99, Figure::AddedP999, Figure::CpuUs]
             }
@@ -82,7 +83,10 @@ struct Spread {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     /// Pinion by the better of nginx and HAProxy, with targets.
-    Peers,
+    Peers {
+        /// Over TLS.
+        tls: bool,
+    },
     /// Every relay by the first.
     Runtimes,
     /// Pinion on epoll by Pinion on io_uring.
@@ -99,7 +103,8 @@ pub(crate) fn markdown(
     let proxies = proxies_in(samples);
     let mut text = String::new();
     let title = match comparison {
-        Comparison::Peers => "Pinion, nginx and HAProxy",
+        Comparison::Peers { tls: false } => "Pinion, nginx and HAProxy",
+        Comparison::Peers { tls: true } => "Pinion, nginx and HAProxy over TLS",
         Comparison::Runtimes => "The bare relay on each runtime",
         Comparison::Drivers => "Pinion on io_uring and on epoll",
     };
@@ -121,7 +126,10 @@ pub(crate) fn markdown(
         "Median (lowest–highest) of the rounds; **!** marks a figure with faults or doubts.\n"
     );
     figures_table(&mut text, comparison, &proxies, samples);
-    let _ = writeln!(text, "\nRequests per second and how busy the proxy's core was (medians):\n");
+    let _ = writeln!(
+        text,
+        "\nRequests per second and how busy the proxy's core was (medians; in a storm: handshakes per second):\n"
+    );
     rates_table(&mut text, &proxies, samples);
     faults_list(&mut text, samples);
     text
@@ -130,7 +138,7 @@ pub(crate) fn markdown(
 fn figures_table(text: &mut String, comparison: Comparison, proxies: &[Proxy], samples: &[Sample]) {
     let names: Vec<String> = proxies.iter().map(Proxy::to_string).collect();
     let extra = match comparison {
-        Comparison::Peers => &["pinion ÷ better peer", "first version", "product"][..],
+        Comparison::Peers { .. } => &["pinion ÷ better peer", "first version", "product"][..],
         Comparison::Runtimes | Comparison::Drivers => &["each ÷ first"][..],
     };
     let _ = writeln!(text, "| work | figure | {} | {} |", names.join(" | "), extra.join(" | "));
@@ -141,7 +149,7 @@ fn figures_table(text: &mut String, comparison: Comparison, proxies: &[Proxy], s
                 proxies.iter().map(|&proxy| spread(samples, proxy, work, figure)).collect();
             let shown: Vec<String> = cells.iter().map(|cell| cell.map_or("—".to_owned(), show)).collect();
             let tail = match comparison {
-                Comparison::Peers => compare_peers(proxies, &cells, target(work, figure), figure),
+                Comparison::Peers { .. } => compare_peers(proxies, &cells, target(work, figure), figure),
                 Comparison::Runtimes | Comparison::Drivers => compare_with_first(&cells),
             };
             let _ =
@@ -188,7 +196,10 @@ fn rates_table(text: &mut String, proxies: &[Proxy], samples: &[Sample]) {
     let names: Vec<String> = proxies.iter().map(Proxy::to_string).collect();
     let _ = writeln!(text, "| work | {} |", names.join(" | "));
     let _ = writeln!(text, "|{}", "---|".repeat(1 + names.len()));
-    for work in works_in(samples).into_iter().filter(|work| !matches!(work, Work::Idle { .. })) {
+    for work in works_in(samples)
+        .into_iter()
+        .filter(|work| !matches!(work, Work::Idle { .. } | Work::SecureIdle { .. }))
+    {
         let cells = proxies.iter().map(|&proxy| {
             let of =
                 |read: &dyn Fn(&Outcome) -> f64| median(outcomes(samples, proxy, work).map(read).collect());
@@ -327,7 +338,7 @@ mod tests {
             samples.push(sample(Proxy::Haproxy, WORK, haproxy));
             samples.push(sample(Proxy::Pinion, WORK, pinion));
         }
-        let text = markdown(Comparison::Peers, &machine(), "", &samples);
+        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", &samples);
         let row = row(&text, "| keep-alive GET, 128 B, 64 connections | CPU");
         assert!(row.contains("| 12.0 (11.0–30.0) | 12.0 (10.0–13.0) | 8.0 (7.0–9.0) | 0.67 |"), "{row}");
         assert!(row.ends_with("| ≤ 0.80 met | ≤ 0.75 met |"), "{row}");
@@ -340,7 +351,7 @@ mod tests {
         bad.outcome.faults = 3;
         bad.outcome.first_fault = Some("body differs".to_owned());
         let samples = [sample(Proxy::Nginx, WORK, 12.0), bad];
-        let text = markdown(Comparison::Peers, &machine(), "", &samples);
+        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", &samples);
         let row = row(&text, "| keep-alive GET, 128 B, 64 connections | CPU");
         assert!(row.contains("9.4 (9.4–9.4) **!** | 0.78 | ≤ 0.80 met | ≤ 0.75 **missed** |"), "{row}");
         assert!(text.contains("- pinion, http64: 3 faults (body differs)"));
@@ -354,7 +365,7 @@ mod tests {
             work,
             outcome: Outcome { session_kib: Some(kib), ..Outcome::empty() },
         });
-        let text = markdown(Comparison::Peers, &machine(), "", &samples);
+        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", &samples);
         assert!(row(&text, "| idle").ends_with("| 0.25 | ≤ 1.50 met | ≤ 1.00 **missed** |"));
     }
 

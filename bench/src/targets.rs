@@ -27,6 +27,11 @@ pub(crate) fn target(work: Work, figure: Figure) -> Option<Target> {
         (Work::Connect { .. }, Figure::CpuUs) => product(0.85),
         (Work::Body { bytes }, Figure::CpuUs) if bytes == 64 << 10 => product(0.75),
         (Work::Body { bytes }, Figure::CpuUs) if bytes == 1 << 20 || bytes == 16 << 20 => product(0.65),
+        (Work::Https { connections: 64 }, Figure::CpuUs) => product(0.85),
+        (Work::Handshake { .. }, Figure::CpuUs) => product(0.70),
+        (Work::Resumption { .. }, Figure::CpuUs) => product(0.80),
+        (Work::HttpsBody { bytes }, Figure::CpuUs) if bytes == 1 << 20 => product(0.9),
+        (Work::SecureIdle { .. }, Figure::SessionKib) => product(12.0),
         (Work::Latency { .. }, Figure::AddedP99 | Figure::AddedP999) => product(0.8),
         _ => None,
     }

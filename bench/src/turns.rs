@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::peers::{Proxy, Setup, free_address};
+use crate::peers::{Certificate, Proxy, Setup, free_address};
 use load::Work;
 use load::measure::others::MachineReading;
-use load::{Aim, Generator, Outcome};
+use load::{Aim, Generator, Outcome, Secured};
 
 /// Bounds of the warm-up before each window. Longer than that a closed loop does not change on loopback.
 const WARMUP_MIN: Duration = Duration::from_millis(600);
@@ -54,7 +54,8 @@ pub(crate) fn take_turns(plan: &Plan) -> io::Result<Vec<Sample>> {
 }
 
 fn turns_in(plan: &Plan, generator: &Generator, folder: &Path) -> io::Result<Vec<Sample>> {
-    let bench = Bench { plan, generator, folder };
+    let certificate = Certificate::make()?;
+    let bench = Bench { plan, generator, folder, certificate: &certificate };
     let rate = bench.latency_rate()?;
     let mut samples = Vec::new();
     for round in 0..plan.rounds {
@@ -80,6 +81,7 @@ struct Bench<'a> {
     plan: &'a Plan,
     generator: &'a Generator,
     folder: &'a Path,
+    certificate: &'a Certificate,
 }
 
 impl Bench<'_> {
@@ -116,10 +118,14 @@ impl Bench<'_> {
 
     fn turn(&self, proxy: Proxy, work: Work, rate: Option<f64>) -> io::Result<Outcome> {
         let listen: SocketAddr = free_address()?;
+        let secure = match work.needs_tls() {
+            true => Some((free_address()?, self.certificate)),
+            false => None,
+        };
         let origin = self.generator.origin();
         // Made anew each time: a cleaner of the temporary folder may come by in a long run.
         fs::create_dir_all(self.folder)?;
-        let setup = Setup { origin, listen, folder: self.folder, pinion: &self.plan.pinion };
+        let setup = Setup { origin, listen, secure, folder: self.folder, pinion: &self.plan.pinion };
         let running = match proxy.start(setup) {
             Ok(running) => running,
             // The others go on; the report tells.
@@ -128,6 +134,7 @@ impl Bench<'_> {
         let aim = Aim {
             work,
             target: running.address(),
+            secure: secure.map(|(address, certificate)| Secured { address, trust: certificate.trust() }),
             process: running.process(),
             forwarded_fields: proxy.forwarded_fields(),
             warmup: (self.plan.window / 2).clamp(WARMUP_MIN, WARMUP_MAX),

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::answer::Fault;
 use super::measure::process::tree;
+use super::tls::Secured;
+use super::wire::Place;
 use super::work::Work;
 
 /// Above this share of the machine, other work makes a window doubtful.
@@ -18,6 +21,8 @@ pub struct Aim {
     pub work: Work,
     /// Where the clients connect: the proxy, or the origin itself.
     pub target: SocketAddr,
+    /// Where they connect for work over TLS; needed for such work only.
+    pub secure: Option<Secured>,
     /// The process whose CPU time and memory count, with all that it started; none for the origin itself.
     pub process: Option<u32>,
     /// Fields that the proxy must have added to a request, checked once before the run.
@@ -31,6 +36,20 @@ pub struct Aim {
 }
 
 impl Aim {
+    /// Where the clients of the work connect; those that shake hands during a storm are others.
+    pub(crate) fn place(&self) -> Result<Place, Fault> {
+        match self.work {
+            Work::Storm { .. } => Ok(Place::Plain(self.target)),
+            work if work.needs_tls() => self.secured().map(Place::Secure),
+            _ => Ok(Place::Plain(self.target)),
+        }
+    }
+
+    /// Where clients shake hands.
+    pub(crate) fn secured(&self) -> Result<Secured, Fault> {
+        self.secure.clone().ok_or(Fault::NoListener)
+    }
+
     /// All processes of the proxy now. Asked for late, since a worker may start after the socket accepts.
     pub(crate) fn processes(&self) -> Vec<u32> {
         self.process.map_or_else(Vec::new, tree)

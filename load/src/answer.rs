@@ -17,6 +17,14 @@ pub(crate) const HEAD_BYTES_MAX: usize = 4096;
 pub(crate) enum Fault {
     /// The connection failed.
     Io(std::io::Error),
+    /// The work needs TLS, and nobody has said where.
+    NoListener,
+    /// A client of a storm of handshakes failed.
+    Storm(String),
+    /// TLS failed.
+    Tls(rustls::Error),
+    /// A full handshake where a resumed one was due, or the other way round.
+    Resumption,
     /// The peer closed before the answer was complete.
     Closed,
     /// The status line was not `HTTP/1.1 200`, or for an upgrade `101`.
@@ -37,6 +45,12 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Io(error) => write!(f, "connection failed: {error}"),
+            Fault::NoListener => write!(f, "no TLS listener to work on"),
+            Fault::Storm(fault) => write!(f, "in the storm: {fault}"),
+            Fault::Tls(error) => write!(f, "TLS failed: {error}"),
+            Fault::Resumption => {
+                write!(f, "the handshake was full and should have been resumed, or the other way round")
+            }
             Fault::Closed => write!(f, "closed before the answer was complete"),
             Fault::Status(line) => write!(f, "status line {line:?}"),
             Fault::Length => write!(f, "Content-Length missing or wrong"),

@@ -14,6 +14,8 @@ use engine::io::{Lease, TcpOptions, TcpStream};
 use super::answer::{Fault, check_head, check_piece};
 use super::open::Schedule;
 use super::tally::Tally;
+use super::tls::{Secure, Secured};
+use super::wire::{Place, Wire};
 
 /// Answers with a body longer than this are received in large buffers.
 const BULK_BYTES_MIN: usize = 16 * 1024;
@@ -62,24 +64,24 @@ pub(crate) async fn connect(target: SocketAddr) -> Result<TcpStream, Fault> {
 }
 
 /// Connects `count` times.
-pub(crate) async fn connect_all(target: SocketAddr, count: usize) -> Result<Vec<TcpStream>, Fault> {
-    let mut streams = Vec::with_capacity(count);
-    while streams.len() < count {
-        streams.push(connect(target).await?);
+pub(crate) async fn connect_all(place: &Place, count: usize) -> Result<Vec<Wire>, Fault> {
+    let mut wires = Vec::with_capacity(count);
+    while wires.len() < count {
+        wires.push(place.connect().await?);
     }
-    Ok(streams)
+    Ok(wires)
 }
 
 /// The next received bytes; the end of the stream is a fault.
-pub(crate) async fn receive(stream: &TcpStream) -> Result<Lease, Fault> {
-    stream.recv().await?.ok_or(Fault::Closed)
+pub(crate) async fn receive(wire: &Wire) -> Result<Lease, Fault> {
+    wire.recv().await?.ok_or(Fault::Closed)
 }
 
 /// Closed loop on one kept connection: the next request leaves when the answer is complete.
-pub(crate) async fn keep_asking(stream: TcpStream, ask: Rc<Ask>, tally: Rc<Tally>) {
+pub(crate) async fn keep_asking(wire: Wire, ask: Rc<Ask>, tally: Rc<Tally>) {
     let _guard = tally.client();
     while !tally.is_stopping() {
-        if let Err(fault) = exchange(&stream, &ask).await {
+        if let Err(fault) = exchange(&wire, &ask).await {
             return tally.fault(&fault);
         }
         tally.finish();
@@ -98,10 +100,10 @@ pub(crate) async fn keep_connecting(target: SocketAddr, ask: Rc<Ask>, tally: Rc<
 }
 
 /// Open loop on one kept connection: serves the schedule's due requests; latency counts from when each was due.
-pub(crate) async fn keep_schedule(stream: TcpStream, ask: Rc<Ask>, tally: Rc<Tally>, schedule: Rc<Schedule>) {
+pub(crate) async fn keep_schedule(wire: Wire, ask: Rc<Ask>, tally: Rc<Tally>, schedule: Rc<Schedule>) {
     let _guard = tally.client();
     while let Some(due) = schedule.next_due().await {
-        if let Err(fault) = exchange(&stream, &ask).await {
+        if let Err(fault) = exchange(&wire, &ask).await {
             return tally.fault(&fault);
         }
         tally.latency(Instant::now().saturating_duration_since(due));
@@ -109,21 +111,47 @@ pub(crate) async fn keep_schedule(stream: TcpStream, ask: Rc<Ask>, tally: Rc<Tal
     }
 }
 
-/// One request, one whole and right answer.
-async fn exchange(stream: &TcpStream, ask: &Ask) -> Result<(), Fault> {
-    if ask.is_long() {
-        stream.receive_bulk(true);
+/// A new TLS connection each time, closed as soon as the handshake is done; `resumes` tells whether all but the first take
+/// up the keys of the one before.
+pub(crate) async fn keep_shaking_hands(target: Secured, resumes: bool, tally: Rc<Tally>) {
+    let _guard = tally.client();
+    let target = match resumes {
+        true => Secured { trust: target.trust.resuming(), ..target },
+        false => target,
+    };
+    let mut expected = false;
+    while !tally.is_stopping() {
+        if let Err(fault) = shake_hands(&target, expected).await {
+            return tally.fault(&fault);
+        }
+        expected = resumes;
+        tally.finish();
     }
-    stream.send(ask.request.clone());
-    let first = receive(stream).await?;
+}
+
+async fn shake_hands(target: &Secured, resumed: bool) -> Result<(), Fault> {
+    let secure = Secure::connect(target).await?;
+    if secure.is_resumed() != resumed {
+        return Err(Fault::Resumption);
+    }
+    secure.close().await
+}
+
+/// One request, one whole and right answer.
+async fn exchange(wire: &Wire, ask: &Ask) -> Result<(), Fault> {
+    if ask.is_long() {
+        wire.receive_bulk(true);
+    }
+    wire.send(ask.request.clone())?;
+    let first = receive(wire).await?;
     if ask.knows(&first) {
         return Ok(());
     }
-    check_answer(stream, ask, first).await
+    check_answer(wire, ask, first).await
 }
 
 /// Checks an answer that begins with `first`, and receives what is missing of it.
-async fn check_answer(stream: &TcpStream, ask: &Ask, first: Lease) -> Result<(), Fault> {
+async fn check_answer(wire: &Wire, ask: &Ask, first: Lease) -> Result<(), Fault> {
     let mut at = match check_head(&first, ask.body_len)? {
         Some(head_len) => {
             check_piece(&first[head_len..], 0, ask.body_len)?;
@@ -132,12 +160,12 @@ async fn check_answer(stream: &TcpStream, ask: &Ask, first: Lease) -> Result<(),
             }
             first.len() - head_len
         }
-        None => check_split_head(stream, ask.body_len, &first).await?,
+        None => check_split_head(wire, ask.body_len, &first).await?,
     };
     drop(first);
     while at < ask.body_len {
-        stream.receive_bulk(ask.is_long());
-        let piece = receive(stream).await?;
+        wire.receive_bulk(ask.is_long());
+        let piece = receive(wire).await?;
         check_piece(&piece, at, ask.body_len)?;
         at += piece.len();
     }
@@ -146,10 +174,10 @@ async fn check_answer(stream: &TcpStream, ask: &Ask, first: Lease) -> Result<(),
 
 /// Receives and checks the rest of a head of which only `start` is there; gives the bytes of the body that came with
 /// it, checked.
-async fn check_split_head(stream: &TcpStream, body_len: usize, start: &[u8]) -> Result<usize, Fault> {
+async fn check_split_head(wire: &Wire, body_len: usize, start: &[u8]) -> Result<usize, Fault> {
     let mut seen = start.to_vec();
     loop {
-        seen.extend_from_slice(&receive(stream).await?);
+        seen.extend_from_slice(&receive(wire).await?);
         if let Some(head_len) = check_head(&seen, body_len)? {
             check_piece(&seen[head_len..], 0, body_len)?;
             return Ok(seen.len() - head_len);
@@ -158,24 +186,23 @@ async fn check_split_head(stream: &TcpStream, body_len: usize, start: &[u8]) -> 
 }
 
 async fn exchange_and_close(target: SocketAddr, ask: &Ask) -> Result<(), Fault> {
-    let stream = connect(target).await?;
-    exchange(&stream, ask).await?;
-    match stream.recv().await {
-        Ok(None) => Ok(()),
-        Ok(Some(_)) => Err(Fault::Body),
-        Err(error) => Err(Fault::Io(error)),
+    let wire = Wire::Plain(connect(target).await?);
+    exchange(&wire, ask).await?;
+    match wire.recv().await? {
+        None => Ok(()),
+        Some(_) => Err(Fault::Body),
     }
 }
 
 /// Names of the fields that `target` must have added to a request, which are absent from what the origin saw.
-pub(crate) async fn missing_fields(target: SocketAddr, names: &[&'static str]) -> Result<(), Fault> {
+pub(crate) async fn missing_fields(place: &Place, names: &[&'static str]) -> Result<(), Fault> {
     const REQUEST: &[u8] = b"GET /head HTTP/1.1\r\nHost: bench.example\r\n\r\n";
-    let stream = connect(target).await?;
-    stream.send(Lease::from_static(REQUEST));
+    let wire = place.connect().await?;
+    wire.send(Lease::from_static(REQUEST))?;
     let mut seen = Vec::new();
     // The answer's own head, then the forwarded request's head as its body.
     while memchr::memmem::find_iter(&seen, b"\r\n\r\n").count() < 2 {
-        seen.extend_from_slice(&receive(&stream).await?);
+        seen.extend_from_slice(&receive(&wire).await?);
     }
     let seen = String::from_utf8_lossy(&seen).to_ascii_lowercase();
     let missing: Vec<&str> = names

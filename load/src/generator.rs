@@ -21,7 +21,9 @@ use super::measure::others::MachineReading;
 use super::open::{Pace, Schedule};
 use super::origin::{Answers, Origin};
 use super::session::{self, Session};
+use super::storm::Storm;
 use super::tally::Tally;
+use super::wire::Place;
 use super::work::Work;
 
 /// Connections that may wait for the origin to accept them.
@@ -30,6 +32,10 @@ const BACKLOG: u32 = 4096;
 const END_PATIENCE: Duration = Duration::from_secs(5);
 /// Time for a fresh proxy, and for a crowd of new sessions, to come to rest before memory is read.
 const MEMORY_REST: Duration = Duration::from_millis(700);
+/// Plain requests per second during a storm, and the connections that they may use: few enough for the load's core to keep
+/// most of its time for the storm.
+const STORM_RATE: f64 = 100.0;
+const STORM_CONNECTIONS: usize = 8;
 /// Every so many idle sessions one is used again after the reading, to prove that they were alive.
 const IDLE_PROBE_STEP: usize = 40;
 
@@ -94,17 +100,29 @@ async fn check_forwarding(aim: &Aim) -> Result<(), Fault> {
     if aim.forwarded_fields.is_empty() {
         return Ok(());
     }
-    client::missing_fields(aim.target, aim.forwarded_fields).await
+    client::missing_fields(&aim.place()?, aim.forwarded_fields).await
 }
 
 async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
+    let place = aim.place()?;
     match aim.work {
-        Work::Idle { sessions } => return rest_idle(aim, sessions).await,
-        Work::Latency { .. } => return keep_rate(aim, tally).await,
-        Work::Http { .. } | Work::Body { .. } => {
+        Work::Idle { sessions } | Work::SecureIdle { sessions } => {
+            return rest_idle(aim, &place, sessions).await;
+        }
+        Work::Latency { connections } => {
+            return keep_rate(aim, &place, connections, tally, &|| tally.finished()).await;
+        }
+        Work::Storm { at_once } => return weather_storm(aim, &place, at_once, tally).await,
+        Work::Http { .. } | Work::Body { .. } | Work::Https { .. } | Work::HttpsBody { .. } => {
             let ask = Ask::new(aim.work.body_len(), false);
-            for stream in client::connect_all(aim.target, aim.work.clients()).await? {
-                spawn(client::keep_asking(stream, Rc::clone(&ask), Rc::clone(tally)));
+            for wire in client::connect_all(&place, aim.work.clients()).await? {
+                spawn(client::keep_asking(wire, Rc::clone(&ask), Rc::clone(tally)));
+            }
+        }
+        Work::Handshake { at_once } | Work::Resumption { at_once } => {
+            let resumes = matches!(aim.work, Work::Resumption { .. });
+            for _ in 0..at_once {
+                spawn(client::keep_shaking_hands(aim.secured()?, resumes, Rc::clone(tally)));
             }
         }
         Work::Connect { at_once } => {
@@ -117,7 +135,7 @@ async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
             // All open before any works: an upgrade would wait its turn behind every session that echoes.
             let mut open = Vec::with_capacity(sessions);
             for number in 0..sessions {
-                open.push(Session::open(aim.target, number as u64).await?);
+                open.push(Session::open(&place, number as u64).await?);
             }
             for session in open {
                 spawn(session::keep_echoing(session, Rc::clone(tally)));
@@ -125,13 +143,16 @@ async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
         }
     }
     sleep(aim.warmup).await;
-    let window = Window::open(aim, tally);
+    let finished = || tally.finished();
+    let window = Window::open(aim, &finished);
     sleep(aim.window).await;
-    Ok(window.close(tally))
+    Ok(window.close())
 }
 
 /// The start of a measuring window.
-struct Window {
+struct Window<'a> {
+    /// What the CPU time is divided by.
+    count: &'a dyn Fn() -> u64,
     pids: Vec<u32>,
     cpu: CpuReading,
     load: CpuReading,
@@ -140,16 +161,16 @@ struct Window {
     start: Instant,
 }
 
-impl Window {
-    fn open(aim: &Aim, tally: &Tally) -> Window {
+impl<'a> Window<'a> {
+    fn open(aim: &Aim, count: &'a dyn Fn() -> u64) -> Window<'a> {
         let pids = aim.processes();
         let load = CpuReading::take(&[std::process::id()]);
         let (cpu, machine) = (CpuReading::take(&pids), MachineReading::take());
-        Window { pids, cpu, load, machine, finished: tally.finished(), start: Instant::now() }
+        Window { count, pids, cpu, load, machine, finished: count(), start: Instant::now() }
     }
 
-    fn close(self, tally: &Tally) -> Outcome {
-        let requests = tally.finished() - self.finished;
+    fn close(self) -> Outcome {
+        let requests = (self.count)() - self.finished;
         let spent = CpuReading::take(&self.pids).since(&self.cpu);
         let load_ns = CpuReading::take(&[std::process::id()]).since(&self.load).ns;
         Outcome {
@@ -164,19 +185,25 @@ impl Window {
     }
 }
 
-/// Requests at a fixed rate: a warm-up at that rate, then the window.
-async fn keep_rate(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
+/// Requests at a fixed rate: a warm-up at that rate, then the window. `count` is what CPU time is divided by.
+async fn keep_rate(
+    aim: &Aim,
+    place: &Place,
+    connections: usize,
+    tally: &Rc<Tally>,
+    count: &dyn Fn() -> u64,
+) -> Result<Outcome, Fault> {
     let interval = Duration::from_secs_f64(1.0 / aim.rate.unwrap_or(1_000.0));
     let ask = Ask::new(aim.work.body_len(), false);
     let schedule = Rc::new(Schedule::new());
-    for stream in client::connect_all(aim.target, aim.work.clients()).await? {
-        spawn(client::keep_schedule(stream, Rc::clone(&ask), Rc::clone(tally), Rc::clone(&schedule)));
+    for wire in client::connect_all(place, connections).await? {
+        spawn(client::keep_schedule(wire, Rc::clone(&ask), Rc::clone(tally), Rc::clone(&schedule)));
     }
     schedule.dispatch(Pace::from_now(interval, aim.warmup)).await;
     tally.count_latency(true);
-    let window = Window::open(aim, tally);
+    let window = Window::open(aim, count);
     schedule.dispatch(Pace::from_now(interval, aim.window)).await;
-    let mut outcome = window.close(tally);
+    let mut outcome = window.close();
     // What fell due in the window counts, however late it is answered.
     wait_until(|| schedule.backlog() == 0).await;
     outcome.backlog = schedule.backlog();
@@ -187,14 +214,28 @@ async fn keep_rate(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
     Ok(outcome)
 }
 
+/// The same at a low rate, beside a storm of handshakes; what is counted as finished are the handshakes.
+async fn weather_storm(
+    aim: &Aim,
+    place: &Place,
+    at_once: usize,
+    tally: &Rc<Tally>,
+) -> Result<Outcome, Fault> {
+    let storm = Storm::begin(aim.secured()?, at_once)?;
+    let aim = Aim { rate: Some(STORM_RATE), ..aim.clone() };
+    let outcome = keep_rate(&aim, place, STORM_CONNECTIONS, tally, &|| storm.finished()).await;
+    storm.end()?;
+    outcome
+}
+
 /// Memory of sessions that have echoed once and then rest.
-async fn rest_idle(aim: &Aim, count: usize) -> Result<Outcome, Fault> {
+async fn rest_idle(aim: &Aim, place: &Place, count: usize) -> Result<Outcome, Fault> {
     sleep(MEMORY_REST).await;
     let pids = aim.processes();
     let before = pss_kib(&pids);
     let mut sessions = Vec::with_capacity(count);
     for number in 0..count {
-        let mut session = Session::open(aim.target, number as u64).await?;
+        let mut session = Session::open(place, number as u64).await?;
         session.echo().await?;
         sessions.push(session);
     }
@@ -221,12 +262,14 @@ mod tests {
     use std::thread;
 
     use super::super::answer::wire;
+    use super::super::tls::{Secured, Trust};
     use super::*;
 
     fn aim(work: &str, target: SocketAddr) -> Aim {
         Aim {
             work: work.parse().expect("a known work"),
             target,
+            secure: None,
             process: None,
             forwarded_fields: &[],
             warmup: Duration::from_millis(20),
@@ -274,6 +317,64 @@ mod tests {
             }
         });
         address
+    }
+
+    /// A server behind TLS that answers each request with `answer`, and whom to expect there.
+    fn secure_server(answer: Vec<u8>) -> Secured {
+        let made = rcgen::generate_simple_self_signed(["bench.example".to_owned()]).expect("a certificate");
+        let trust = Trust::new(made.cert.der().to_vec(), "bench.example").expect("it is one");
+        let key =
+            rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let mut config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("they belong together");
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().expect("random numbers");
+        let config = std::sync::Arc::new(config);
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        thread::spawn(move || {
+            while let Ok((socket, _)) = listener.accept() {
+                let (config, answer) = (std::sync::Arc::clone(&config), answer.clone());
+                thread::spawn(move || {
+                    let machine = rustls::ServerConnection::new(config).expect("the configuration is right");
+                    let mut stream = rustls::StreamOwned::new(machine, socket);
+                    let mut request = [0; 1024];
+                    while stream.read(&mut request).is_ok_and(|read| read > 0)
+                        && stream.write_all(&answer).is_ok()
+                    {}
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
+                });
+            }
+        });
+        Secured { address, trust }
+    }
+
+    #[test]
+    fn work_over_tls_runs_clean_and_tells_full_handshakes_from_resumed_ones() {
+        let generator = Generator::bind().expect("a port is free");
+        let server = secure_server(wire(128));
+        for work in ["https4", "handshake2", "resumption2", "storm2"] {
+            let aim = Aim { secure: Some(server.clone()), ..aim(work, generator.origin()) };
+            let outcome = generator.run(&aim, || ()).expect("the ring opens");
+            assert_eq!(outcome.first_fault, None, "{work}");
+            assert!(outcome.requests > 0, "{work}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_not_expected_is_a_fault() {
+        let generator = Generator::bind().expect("a port is free");
+        let (server, other) = (secure_server(wire(128)), secure_server(wire(128)));
+        let stranger = Secured { address: other.address, trust: server.trust.clone() };
+        let wrong = secure_server(wire(64));
+        for (name, secure) in [("stranger", Some(stranger)), ("wrong answer", Some(wrong)), ("nobody", None)]
+        {
+            let aim = Aim { secure, ..aim("https1", generator.origin()) };
+            let outcome = generator.run(&aim, || ()).expect("the ring opens");
+            assert!(outcome.faults > 0, "{name}");
+        }
     }
 
     #[test]

@@ -16,10 +16,14 @@ mod open;
 mod open_files;
 mod origin;
 mod session;
+mod storm;
 mod tally;
+mod tls;
+mod wire;
 mod work;
 
 pub use aim::{Aim, Outcome};
 pub use generator::Generator;
 pub use open_files::raise_open_files;
+pub use tls::{Secured, Trust};
 pub use work::Work;

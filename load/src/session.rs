@@ -3,16 +3,16 @@
 //! Spawned by [`super::Generator::run`]. Every message carries its session's number and its own, so an echo
 //! that belongs to another session or to an earlier message is a fault.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use engine::io::{Lease, TcpStream, freeze, take_buf};
+use engine::io::{Lease, freeze, take_buf};
 
 use super::answer::{Fault, HEAD_BYTES_MAX};
-use super::client::{connect, receive};
+use super::client::receive;
 use super::frame::{BINARY, write_masked};
 use super::origin::accept_for;
 use super::tally::Tally;
+use super::wire::{Place, Wire};
 
 /// Payload of every message.
 const PAYLOAD_BYTES: usize = 64;
@@ -24,21 +24,21 @@ const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
 
 /// One open session.
 pub(crate) struct Session {
-    stream: TcpStream,
+    wire: Wire,
     number: u64,
     message: u64,
 }
 
 impl Session {
     /// Connects and upgrades; `number` tells this session from the others.
-    pub(crate) async fn open(target: SocketAddr, number: u64) -> Result<Session, Fault> {
-        let stream = connect(target).await?;
+    pub(crate) async fn open(place: &Place, number: u64) -> Result<Session, Fault> {
+        let wire = place.connect().await?;
         let head = "GET /ws HTTP/1.1\r\nHost: bench.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
         let request = format!("{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n");
-        stream.send(freeze(request.into_bytes()));
+        wire.send(freeze(request.into_bytes()))?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
-            answer.extend_from_slice(&receive(&stream).await?);
+            answer.extend_from_slice(&receive(&wire).await?);
             if answer.len() > HEAD_BYTES_MAX {
                 return Err(Fault::HeadTooLong);
             }
@@ -47,7 +47,7 @@ impl Session {
         if !head.starts_with("HTTP/1.1 101 ") || !head.contains(&accept_for(KEY.as_bytes())) {
             return Err(Fault::Status(head.lines().next().unwrap_or_default().to_owned()));
         }
-        Ok(Session { stream, number, message: 0 })
+        Ok(Session { wire, number, message: 0 })
     }
 
     /// Sends one message and waits for its echo.
@@ -56,8 +56,8 @@ impl Session {
         let payload = payload(self.number, self.message);
         let mut out = take_buf();
         write_masked(BINARY, &payload, MASK, &mut out);
-        self.stream.send(freeze(out));
-        let first = receive(&self.stream).await?;
+        self.wire.send(freeze(out))?;
+        let first = receive(&self.wire).await?;
         if is_echo(&first, &payload) {
             return Ok(());
         }
@@ -69,7 +69,7 @@ impl Session {
         let mut seen = first.to_vec();
         drop(first);
         while seen.len() < ECHO_BYTES {
-            seen.extend_from_slice(&receive(&self.stream).await?);
+            seen.extend_from_slice(&receive(&self.wire).await?);
         }
         if is_echo(&seen, payload) { Ok(()) } else { Err(Fault::Echo) }
     }

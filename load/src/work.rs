@@ -9,6 +9,8 @@ const BODY_CONNECTIONS: usize = 16;
 const CONNECT_AT_ONCE: usize = 64;
 /// Connections that an open loop may use.
 const LATENCY_CONNECTIONS: usize = 64;
+/// Clients that shake hands at once.
+const HANDSHAKES_AT_ONCE: usize = 16;
 /// Idle sessions unless the name says otherwise.
 const IDLE_SESSIONS: usize = 4000;
 /// The small answer that most kinds of work ask for.
@@ -47,25 +49,88 @@ pub enum Work {
         /// Connections that due requests may use.
         connections: usize,
     },
+    /// `https64`: the same as `http64` over TLS.
+    Https {
+        /// Connections, each with one request at a time.
+        connections: usize,
+    },
+    /// `httpsbody1m`: the same as `body1m` over TLS.
+    HttpsBody {
+        /// Length of each body.
+        bytes: usize,
+    },
+    /// `wssidle`: the same as `idle` over TLS.
+    SecureIdle {
+        /// Sessions that rest.
+        sessions: usize,
+    },
+    /// `handshake`: connect, full handshake, close.
+    Handshake {
+        /// Connections open at any time.
+        at_once: usize,
+    },
+    /// `resumption`: the same with the ticket of the connection before.
+    Resumption {
+        /// Connections open at any time.
+        at_once: usize,
+    },
+    /// `storm`: plain requests at a fixed, low rate, while others shake hands as fast as they can.
+    Storm {
+        /// Connections that shake hands at any time.
+        at_once: usize,
+    },
 }
 
 impl Work {
+    /// Whether its clients speak TLS, or some of them.
+    pub fn needs_tls(self) -> bool {
+        match self {
+            Work::Https { .. }
+            | Work::HttpsBody { .. }
+            | Work::SecureIdle { .. }
+            | Work::Handshake { .. }
+            | Work::Resumption { .. }
+            | Work::Storm { .. } => true,
+            Work::Http { .. }
+            | Work::Body { .. }
+            | Work::Connect { .. }
+            | Work::WebSocket { .. }
+            | Work::Idle { .. }
+            | Work::Latency { .. } => false,
+        }
+    }
+
     /// Body length of the answers asked for; 0 where there are none.
     pub fn body_len(self) -> usize {
         match self {
-            Work::Http { .. } | Work::Connect { .. } | Work::Latency { .. } => SMALL_BODY_BYTES,
-            Work::Body { bytes } => bytes,
-            Work::WebSocket { .. } | Work::Idle { .. } => 0,
+            Work::Http { .. }
+            | Work::Https { .. }
+            | Work::Connect { .. }
+            | Work::Latency { .. }
+            | Work::Storm { .. } => SMALL_BODY_BYTES,
+            Work::Body { bytes } | Work::HttpsBody { bytes } => bytes,
+            Work::WebSocket { .. }
+            | Work::Idle { .. }
+            | Work::SecureIdle { .. }
+            | Work::Handshake { .. }
+            | Work::Resumption { .. } => 0,
         }
     }
 
     /// Clients at once.
     pub fn clients(self) -> usize {
         match self {
-            Work::Http { connections } | Work::Latency { connections } => connections,
-            Work::Body { .. } => BODY_CONNECTIONS,
-            Work::Connect { at_once } => at_once,
-            Work::WebSocket { sessions } | Work::Idle { sessions } => sessions,
+            Work::Http { connections } | Work::Https { connections } | Work::Latency { connections } => {
+                connections
+            }
+            Work::Body { .. } | Work::HttpsBody { .. } => BODY_CONNECTIONS,
+            Work::Connect { at_once }
+            | Work::Handshake { at_once }
+            | Work::Resumption { at_once }
+            | Work::Storm { at_once } => at_once,
+            Work::WebSocket { sessions } | Work::Idle { sessions } | Work::SecureIdle { sessions } => {
+                sessions
+            }
         }
     }
 
@@ -78,6 +143,14 @@ impl Work {
             Work::WebSocket { sessions } => format!("WebSocket echo, 64 B, {sessions} sessions"),
             Work::Idle { sessions } => format!("idle WebSocket session, of {sessions}"),
             Work::Latency { connections } => format!("open loop, 128 B, {connections} connections"),
+            Work::Https { connections } => format!("HTTPS keep-alive GET, 128 B, {connections} connections"),
+            Work::HttpsBody { bytes } => {
+                format!("body of {} over TLS, {BODY_CONNECTIONS} connections", size_name(bytes))
+            }
+            Work::SecureIdle { sessions } => format!("idle WebSocket session over TLS, of {sessions}"),
+            Work::Handshake { at_once } => format!("full TLS 1.3 handshake, {at_once} at once"),
+            Work::Resumption { at_once } => format!("resumed TLS 1.3 handshake, {at_once} at once"),
+            Work::Storm { at_once } => format!("plain GET while {at_once} at once shake hands"),
         }
     }
 }
@@ -94,6 +167,16 @@ impl fmt::Display for Work {
             Work::Idle { sessions } => write!(f, "idle{sessions}"),
             Work::Latency { connections: LATENCY_CONNECTIONS } => write!(f, "latency"),
             Work::Latency { connections } => write!(f, "latency{connections}"),
+            Work::Https { connections } => write!(f, "https{connections}"),
+            Work::HttpsBody { bytes } => write!(f, "httpsbody{}", size_name(*bytes)),
+            Work::SecureIdle { sessions: IDLE_SESSIONS } => write!(f, "wssidle"),
+            Work::SecureIdle { sessions } => write!(f, "wssidle{sessions}"),
+            Work::Handshake { at_once: HANDSHAKES_AT_ONCE } => write!(f, "handshake"),
+            Work::Handshake { at_once } => write!(f, "handshake{at_once}"),
+            Work::Resumption { at_once: HANDSHAKES_AT_ONCE } => write!(f, "resumption"),
+            Work::Resumption { at_once } => write!(f, "resumption{at_once}"),
+            Work::Storm { at_once: HANDSHAKES_AT_ONCE } => write!(f, "storm"),
+            Work::Storm { at_once } => write!(f, "storm{at_once}"),
         }
     }
 }
@@ -110,16 +193,24 @@ impl FromStr for Work {
                 rest.parse().ok().filter(|n| (1..=9000).contains(n)).ok_or("a count from 1 to 9000 is needed")
             }
         };
+        let size = || size_of(rest).ok_or("a size such as 64k or 1m is needed");
         let work = match kind {
+            "https" => count(None).map(|connections| Work::Https { connections }),
+            "wssidle" => count(Some(IDLE_SESSIONS)).map(|sessions| Work::SecureIdle { sessions }),
+            "handshake" => count(Some(HANDSHAKES_AT_ONCE)).map(|at_once| Work::Handshake { at_once }),
+            "resumption" => count(Some(HANDSHAKES_AT_ONCE)).map(|at_once| Work::Resumption { at_once }),
+            "storm" => count(Some(HANDSHAKES_AT_ONCE)).map(|at_once| Work::Storm { at_once }),
             "http" => count(None).map(|connections| Work::Http { connections }),
             "ws" => count(None).map(|sessions| Work::WebSocket { sessions }),
             "idle" => count(Some(IDLE_SESSIONS)).map(|sessions| Work::Idle { sessions }),
             "connect" => count(Some(CONNECT_AT_ONCE)).map(|at_once| Work::Connect { at_once }),
             "latency" => count(Some(LATENCY_CONNECTIONS)).map(|connections| Work::Latency { connections }),
-            "body" => {
-                size_of(rest).map(|bytes| Work::Body { bytes }).ok_or("a size such as 64k or 1m is needed")
-            }
-            _ => Err("the kinds are http<N>, ws<N>, idle, connect, latency and body<SIZE>"),
+            "body" => size().map(|bytes| Work::Body { bytes }),
+            "httpsbody" => size().map(|bytes| Work::HttpsBody { bytes }),
+            _ => Err(
+                "the kinds are http<N>, ws<N>, idle, connect, latency, body<SIZE>, https<N>, httpsbody<SIZE>, \
+                 wssidle, handshake, resumption and storm",
+            ),
         };
         work.map_err(|hint| format!("work {name:?}: {hint}"))
     }
@@ -150,8 +241,24 @@ mod tests {
     #[test]
     fn names_go_there_and_back() {
         for name in [
-            "http64", "http2000", "ws64", "idle", "idle500", "connect", "connect8", "latency", "body64k",
-            "body16m", "body100",
+            "http64",
+            "http2000",
+            "ws64",
+            "idle",
+            "idle500",
+            "connect",
+            "connect8",
+            "latency",
+            "body64k",
+            "body16m",
+            "body100",
+            "https64",
+            "httpsbody1m",
+            "wssidle",
+            "handshake",
+            "handshake4",
+            "resumption",
+            "storm",
         ] {
             let work: Work = name.parse().expect("the name is right");
             assert_eq!(work.to_string(), name);

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 
 use super::Setup;
+use super::certificate::pair_in;
 use crate::machine::first_line;
 
 /// Writes the configuration and gives the command line; `-db` keeps it in the foreground, as one process.
@@ -23,7 +24,10 @@ pub(crate) fn version() -> String {
 }
 
 fn configuration(setup: Setup<'_>) -> String {
-    let Setup { origin, listen, .. } = setup;
+    let Setup { origin, listen, folder, .. } = setup;
+    let secure = setup.secure.map_or_else(String::new, |(address, _)| {
+        format!("    bind {address} ssl crt {} alpn http/1.1 backlog 4096\n", pair_in(folder).display())
+    });
     format!(
         r#"global
     nbthread 1
@@ -37,13 +41,14 @@ defaults
     timeout http-keep-alive 600s
     timeout http-request 10s
     http-reuse always
+    option http-ignore-probes
 frontend clients
     bind {listen} backlog 4096
-    maxconn 9500
+{secure}    maxconn 9500
     option forwardfor
     unique-id-format %[uuid()]
     http-request set-header X-Real-IP %[src]
-    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
     http-request set-header Via "1.1 haproxy"
     http-request set-header X-Request-Id %[unique-id]

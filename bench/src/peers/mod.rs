@@ -4,6 +4,7 @@
 //! pinned to the proxy core, gets one worker, keeps its origin connections, writes no access log and sets the
 //! same six forwarded fields, so that all do the same work.
 
+mod certificate;
 mod haproxy;
 mod nginx;
 pub(crate) mod pinion;
@@ -18,6 +19,7 @@ use std::str::FromStr;
 
 use crate::machine::first_line;
 use crate::relay::Runtime;
+pub(crate) use certificate::Certificate;
 pub(crate) use running::Running;
 
 /// The fields that every proxy adds to a forwarded request; checked before each run.
@@ -50,6 +52,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) origin: SocketAddr,
     /// Where the proxy must listen.
     pub(crate) listen: SocketAddr,
+    /// Where it must listen for TLS, and with which certificate; it stands in `folder`.
+    pub(crate) secure: Option<(SocketAddr, &'a Certificate)>,
     /// Folder for its configuration and logs.
     pub(crate) folder: &'a Path,
     /// The release binary of Pinion.
@@ -59,6 +63,9 @@ pub(crate) struct Setup<'a> {
 impl Proxy {
     /// Starts the proxy on the proxy core and waits until it accepts.
     pub(crate) fn start(self, setup: Setup<'_>) -> io::Result<Running> {
+        if let Some((_, certificate)) = setup.secure {
+            certificate.write(setup.folder)?;
+        }
         let command = match self {
             Proxy::Direct => return Ok(Running::nothing(setup.origin)),
             Proxy::Nginx => nginx::command(setup, nginx::Buffers::Usual)?,

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 
 use super::Setup;
+use super::certificate::{certificate_in, key_in};
 use crate::machine::first_line;
 
 /// Which buffers it has.
@@ -38,6 +39,18 @@ pub(crate) fn version() -> String {
 
 fn configuration(setup: Setup<'_>, buffers: Buffers) -> String {
     let Setup { origin, listen, folder, .. } = setup;
+    let secure = setup.secure.map_or_else(String::new, |(address, _)| {
+        let (certificate, key) = (certificate_in(folder), key_in(folder));
+        format!(
+            "        listen {address} ssl backlog=4096;
+        ssl_certificate {};
+        ssl_certificate_key {};
+        ssl_protocols TLSv1.2 TLSv1.3;
+",
+            certificate.display(),
+            key.display()
+        )
+    });
     let folder = folder.display();
     format!(
         r#"daemon off;
@@ -64,7 +77,7 @@ http {{
     }}
     server {{
         listen {listen} backlog=4096;
-        proxy_http_version 1.1;
+{secure}        proxy_http_version 1.1;
         location / {{
             proxy_pass http://origin;
 {wide}            proxy_set_header Connection "";

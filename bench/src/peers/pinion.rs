@@ -9,11 +9,19 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::Setup;
+use super::certificate::{certificate_in, key_in};
 
 /// The command line.
 pub(crate) fn command(setup: Setup<'_>) -> io::Result<Vec<String>> {
-    let Setup { origin, listen, pinion, .. } = setup;
-    Ok(vec![pinion.display().to_string(), format!("--target=http://{origin}"), format!("--listen={listen}")])
+    let Setup { origin, listen, pinion, folder, .. } = setup;
+    let mut command =
+        vec![pinion.display().to_string(), format!("--target=http://{origin}"), format!("--listen={listen}")];
+    if let Some((address, _)) = setup.secure {
+        command.push(format!("--listen=tls:{address}"));
+        command.push(format!("--cert={}", certificate_in(folder).display()));
+        command.push(format!("--key={}", key_in(folder).display()));
+    }
+    Ok(command)
 }
 
 /// The same, told to use epoll.
@@ -28,7 +36,7 @@ const ROUTES: usize = 100_000;
 
 /// The same, among so many other routes that what grows with their number shows.
 pub(crate) fn command_with_routes(setup: Setup<'_>) -> io::Result<Vec<String>> {
-    let Setup { origin, listen, folder, pinion } = setup;
+    let Setup { origin, listen, folder, pinion, .. } = setup;
     let route = |vhost: &str| {
         format!("[[route]]\nvhost = \"{vhost}\"\nbackends = [{{ url = \"http://{origin}\" }}]\n")
     };
