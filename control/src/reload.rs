@@ -54,7 +54,7 @@ pub fn reload(sources: &Sources, publish: &dyn Publish) -> Outcome {
     match publish.prepare(Arc::new(Snapshot::new(next, epoch))) {
         Ok(prepared) => {
             publish.commit(prepared);
-            changes.iter().take(CHANGES_LOGGED_MAX).for_each(log_change);
+            log_changes(&changes);
             info!(epoch, changes = changes.len(), "reload: published");
             Outcome::Published { epoch }
         }
@@ -76,18 +76,25 @@ fn next_model(running: &Model, written: &Model) -> Model {
     next
 }
 
-/// A log is read by people; the line behind these has the number of all.
+/// A log is read by people: so many changes have a line of their own, and one line says how many have not.
 const CHANGES_LOGGED_MAX: usize = 100;
 
-fn log_change(change: &Change) {
+fn log_changes(changes: &[Change]) {
     let value = |side: &Option<String>| side.clone().unwrap_or_else(|| "none".to_owned());
-    info!(key = change.key, before = value(&change.before), after = value(&change.after), "reload: changed");
+    for change in changes.iter().take(CHANGES_LOGGED_MAX) {
+        let Change { key, before, after } = change;
+        info!(key, before = value(before), after = value(after), "reload: changed");
+    }
+    if let Some(more @ 1..) = changes.len().checked_sub(CHANGES_LOGGED_MAX) {
+        info!(more, "reload: changes without a line of their own");
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
     use std::sync::Mutex;
+    use std::{fs, io};
 
     use config_core::publish::{Prepared, PublishError};
 
@@ -155,5 +162,58 @@ mod tests {
         assert_eq!(reload(&sources, &fake), Outcome::Refused);
         assert_eq!((target().as_str(), fake.current().epoch()), ("http://b:1", 2));
         assert_eq!(reload(&Sources::default(), &fake), Outcome::Refused);
+    }
+
+    /// What `act` writes into the log.
+    fn logged(act: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, act);
+        let bytes = lines.0.lock().expect("not poisoned").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn the_log_of_a_large_reload_is_short_and_says_so() {
+        let path: PathBuf = std::env::temp_dir().join(format!("pinion-{}-many.toml", std::process::id()));
+        let write = |changed: usize| {
+            let route = |number: usize| {
+                let retries = if number < changed { 1 } else { 2 };
+                let backends = "backends = [{ url = \"http://a:1\" }]";
+                format!("[[route]]\nvhost = \"h{number}\"\n{backends}\nretries = {retries}\n")
+            };
+            fs::write(&path, (0..300).map(route).collect::<String>()).expect("a temporary file");
+        };
+        let rows =
+            [(99, 99, None), (100, 100, None), (101, 100, Some("more=1")), (300, 100, Some("more=200"))];
+        for (changed, own_lines, more) in rows {
+            write(0);
+            let sources = Sources { file: Some(path.clone()), ..Sources::default() };
+            let fake = Fake(Mutex::new(sources.load().expect("valid").config.snapshot(1)));
+            write(changed);
+            let log = logged(|| assert_eq!(reload(&sources, &fake), Outcome::Published { epoch: 2 }));
+            let of = |text: &str| log.lines().filter(|line| line.contains(text)).collect::<Vec<_>>();
+            assert_eq!(of("reload: changed").len(), own_lines, "{changed} changes: {log}");
+            assert!(of("reload: changed").iter().all(|line| line.contains("retries")), "{log}");
+            let rest = of("reload: changes without a line of their own");
+            assert_eq!(rest.len(), usize::from(more.is_some()), "{changed} changes: {log}");
+            assert!(rest.iter().zip(more).all(|(line, more)| line.ends_with(more)), "{log}");
+            assert!(of("reload: published")[0].ends_with(&format!("changes={changed}")), "{log}");
+            assert_eq!(log.lines().count(), own_lines + rest.len() + 1, "{log}");
+        }
+        fs::remove_file(&path).expect("it was there");
     }
 }
