@@ -169,7 +169,10 @@ impl Operator<'_> {
                 }
                 Ok(Event::Reload) => self.reload(),
                 Ok(Event::Restart) => self.begin_restart(),
-                Ok(Event::Statistics) => statistics::log(&*self.status),
+                Ok(Event::Statistics) => {
+                    statistics::log(&*self.status);
+                    statistics::log_certificates(self.certificates(), unix_s());
+                }
                 Err(RecvTimeoutError::Timeout) if self.server.is_running() => {}
                 Err(_) => return Ended::Failed,
             }
@@ -185,14 +188,17 @@ impl Operator<'_> {
             return;
         }
         self.expiry_due = Instant::now() + EXPIRY_LOOK;
-        let certificates = self.server.certificates().into_iter();
-        let shown: Vec<_> = certificates
-            .map(|one| expiry::Shown { path: one.path, names: one.names, expires_s: one.expires_s })
-            .collect();
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        for warning in self.expiry.warnings(&shown, i64::try_from(since.as_secs()).unwrap_or(i64::MAX)) {
+        for warning in self.expiry.warnings(&self.certificates(), unix_s()) {
             tracing::warn!("{warning}");
         }
+    }
+
+    /// The certificates that clients are shown now.
+    fn certificates(&self) -> Vec<expiry::Shown> {
+        let certificates = self.server.certificates().into_iter();
+        certificates
+            .map(|one| expiry::Shown { path: one.path, names: one.names, expires_s: one.expires_s })
+            .collect()
     }
 
     fn reload(&mut self) {
@@ -264,6 +270,11 @@ impl Operator<'_> {
             }
         }
     }
+}
+
+fn unix_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// How many signals end a drain at once: the first one began it, unless a successor did.

@@ -1,13 +1,16 @@
 //! What each core has counted, as log lines: on `SIGUSR1` and when the process ends. Called by `bootstrap.rs`.
 //!
-//! One line per core, and one for each route with a limit that has exchanges. Counters that are 0 are left out; the others stand under the names by which they will be found in
-//! Prometheus, so that a line can be searched for either. It reads the same `StatusSource` as everything else that shows
-//! counters (decision 0017).
+//! One line per core, and one for each route with a limit that has exchanges. Counters that are 0 are left out; the others
+//! stand under the names by which they will be found in Prometheus, so that a line can be searched for either. It reads the
+//! same `StatusSource` as everything else that shows counters (decision 0017). On `SIGUSR1` there is also a line for each
+//! certificate, with how long it is good for.
 
 use std::fmt::Write;
 
 use config_core::status::{Count, GateStatus, StatusSource};
 use tracing::info;
+
+use crate::expiry::Shown;
 
 /// Routes with a limit and exchanges are told of up to this many: a log is read by people.
 const GATES_LOGGED_MAX: usize = 100;
@@ -22,6 +25,19 @@ pub fn log(source: &dyn StatusSource) {
     for gate in gates.iter().filter(|gate| gate.active + gate.waiting > 0).take(GATES_LOGGED_MAX) {
         let GateStatus { route, active, waiting, active_max, queue_max } = gate;
         info!(%route, active, waiting, active_max, queue_max, "exchanges of a route with a limit");
+    }
+}
+
+/// Certificates are told of up to this many.
+const CERTIFICATES_LOGGED_MAX: usize = 100;
+
+/// Writes one line per certificate, those that end first: how long it is good for, at `now_s` seconds since 1970. Of one that
+/// has ended the number is negative.
+pub fn log_certificates(mut shown: Vec<Shown>, now_s: i64) {
+    shown.sort_by_key(|one| one.expires_s);
+    for one in shown.iter().take(CERTIFICATES_LOGGED_MAX) {
+        let (path, names) = (&one.path, one.names.join(", "));
+        info!(path, names, pinion_certificate_expiry_seconds = one.expires_s - now_s, "certificate");
     }
 }
 
