@@ -7,7 +7,7 @@ use protocol::h1::client::Client;
 use protocol::rules::cookie;
 use protocol::rules::forwarded::CLIENT_CERT;
 use protocol::ws::handshake::{self, HandshakeError, Key};
-use protocol::{Forward, Framing, RequestError, RequestHead, Status, Upgrade};
+use protocol::{Forward, Framing, Name, RequestError, RequestHead, Status, Upgrade};
 use smallvec::SmallVec;
 
 use super::choose::{self, Chosen};
@@ -54,12 +54,22 @@ pub(crate) struct Request<'v> {
     turn: Turn,
     /// The backend that the client's cookie names.
     pub(super) stuck_to: Option<u16>,
+    /// A cookie that the client is given must not come back without TLS.
+    cookie_is_secure: bool,
     /// What tells the client apart, for a strategy that wants to know.
     pub(super) client_hash: u64,
     /// Its place on the backend.
     pub(super) chosen: Option<Chosen>,
     /// The client's own head, where another backend needs another forwarded one.
     original: Option<Lease>,
+}
+
+/// The cookie that brings a client back to its backend.
+pub(crate) struct StickyCookie<'a> {
+    pub(crate) name: &'a str,
+    /// What the backend is called in it.
+    pub(crate) token: &'a str,
+    pub(crate) secure: bool,
 }
 
 /// A place among the exchanges in flight.
@@ -114,7 +124,7 @@ pub(crate) fn prepare<'v>(
         return Err(Refusal::Misdirected);
     }
     let route: &'v Route = view.table.router.find(head.host(input)).ok_or(Refusal::NoRoute)?;
-    if route.model.auto_https && conn.peer.secured.is_none() {
+    if route.model.auto_https && conn.peer.secured.is_none() && !is_https(conn, view, &head, input) {
         return Err(Refusal::Https(https_location(view, &head, input)));
     }
     if let Some(max) = route.body_bytes_max {
@@ -141,6 +151,7 @@ pub(crate) fn prepare<'v>(
         machine: Client::new(),
         backend: 0,
         stuck_to: stuck_to(route, &upstream, &head, input),
+        cookie_is_secure: route.model.sticky.is_some() && is_https(conn, view, &head, input),
         client_hash: client_hash(conn, &upstream, &head, input),
         chosen: None,
         upstream,
@@ -236,6 +247,15 @@ fn stuck_to(route: &Route, upstream: &LocalUpstream, head: &RequestHead, input: 
     u16::try_from(own).ok()
 }
 
+/// Whether the client speaks TLS: as a trusted peer says of it, else as its connection is.
+fn is_https(conn: &ClientConn, view: &View, head: &RequestHead, input: &[u8]) -> bool {
+    let told = head.fields.value(Name::XForwardedProto, input).filter(|proto| !proto.is_empty());
+    match told.filter(|_| view.trusts(conn.peer.address)) {
+        Some(proto) => proto.eq_ignore_ascii_case(b"https"),
+        None => conn.peer.secured.is_some(),
+    }
+}
+
 impl Request<'_> {
     /// Waits until it is the request's turn, and chooses its backend then.
     ///
@@ -271,14 +291,13 @@ impl Request<'_> {
     }
 
     /// The cookie that the client is to be given, to come back to this backend.
-    pub(crate) fn cookie(&self) -> Option<(&str, &str)> {
-        let name = self
-            .route
-            .model
-            .sticky
-            .as_ref()
-            .filter(|_| self.stuck_to.map(usize::from) != Some(self.backend))?;
-        Some((name, &self.forwarding.upstream.backends[self.backend].token))
+    pub(crate) fn cookie(&self) -> Option<StickyCookie<'_>> {
+        let name = self.route.model.sticky.as_ref()?;
+        if self.stuck_to.map(usize::from) == Some(self.backend) {
+            return None;
+        }
+        let token = &self.forwarding.upstream.backends[self.backend].token;
+        Some(StickyCookie { name, token, secure: self.cookie_is_secure })
     }
 
     /// Makes the request fit the backend that has been chosen.

@@ -24,7 +24,7 @@ use protocol::{ResponseError, ResponseFraming, ResponseHead, Span, Status};
 
 use super::gather::Gather;
 use super::replay::Replay;
-use super::request::Request;
+use super::request::{Request, StickyCookie};
 use super::{finish, verdict};
 use crate::conn::client::ClientConn;
 use crate::conn::intake::Intake;
@@ -532,8 +532,8 @@ fn response_set(request: &Request<'_>, hsts: &[u8], input: &[u8], head: &mut Res
     if !hsts.is_empty() && !set.has(HSTS) && head.fields.value_by_text(HSTS.as_bytes(), input).is_none() {
         lines.extend_from_slice(hsts);
     }
-    if let Some((name, token)) = cookie {
-        cookie::write_set(&mut lines, name, token);
+    if let Some(StickyCookie { name, token, secure }) = cookie {
+        cookie::write_set(&mut lines, name, token, secure);
     }
     lines
 }

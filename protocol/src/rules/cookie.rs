@@ -19,9 +19,11 @@ fn unquoted(value: &[u8]) -> &[u8] {
 }
 
 /// Writes the field that gives a client a cookie for this host and all of its paths, until its browser is closed. Scripts
-/// do not get to see it. Name and value must be tokens.
-pub fn write_set(out: &mut Vec<u8>, name: &str, value: &str) {
-    for part in ["Set-Cookie: ", name, "=", value, "; Path=/; HttpOnly; SameSite=Lax\r\n"] {
+/// do not get to see it. With `secure`, which is for clients that speak TLS, it comes back over TLS only (RFC 6265 4.1.2.5).
+/// Name and value must be tokens.
+pub fn write_set(out: &mut Vec<u8>, name: &str, value: &str, secure: bool) {
+    let end = if secure { "; Secure\r\n" } else { "\r\n" };
+    for part in ["Set-Cookie: ", name, "=", value, "; Path=/; HttpOnly; SameSite=Lax", end] {
         out.extend_from_slice(part.as_bytes());
     }
 }
@@ -63,8 +65,11 @@ mod tests {
 
     #[test]
     fn a_cookie_is_given_for_the_whole_site() {
-        let mut out = Vec::new();
-        write_set(&mut out, "lb", "00ff");
-        assert_eq!(out, b"Set-Cookie: lb=00ff; Path=/; HttpOnly; SameSite=Lax\r\n");
+        for (secure, end) in [(false, "\r\n"), (true, "; Secure\r\n")] {
+            let mut out = Vec::new();
+            write_set(&mut out, "lb", "00ff", secure);
+            let expected = format!("Set-Cookie: lb=00ff; Path=/; HttpOnly; SameSite=Lax{end}");
+            assert_eq!(String::from_utf8(out).expect("text"), expected);
+        }
     }
 }
