@@ -44,6 +44,7 @@ mod statistics;
 mod tls;
 mod tls_attacks;
 mod tls_backends;
+mod tls_certificates;
 mod turns;
 mod unix_backend;
 mod upgrade;

@@ -1,18 +1,16 @@
-//! TLS towards clients: certificates by name, versions, resumption, ends, certificates of clients, changes while it runs.
+//! TLS towards clients: versions, keys, resumption, ends, certificates of clients, and what a route says of TLS. Which
+//! certificate is shown is in `tls_certificates.rs`.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use harness::certs::{Authority, Kind};
 use harness::files::Folder;
 use harness::process::{Output, run, run_program};
-use harness::{Client, End, Origin, Pinion, Settings, wait};
+use harness::{Client, End, Origin, Pinion, Settings};
 
 /// The TLS listener, which stands behind the plain one.
-fn tls_addr(pinion: &Pinion) -> SocketAddr {
+pub(crate) fn tls_addr(pinion: &Pinion) -> SocketAddr {
     *pinion.addrs().last().expect("a TLS listener")
 }
 
@@ -22,7 +20,7 @@ fn openssl(script: &str) -> String {
 }
 
 /// `openssl s_client` with a request on its standard input, and what it said.
-fn s_client(addr: SocketAddr, flags: &str) -> String {
+pub(crate) fn s_client(addr: SocketAddr, flags: &str) -> String {
     openssl(&format!(
         "(printf 'GET / HTTP/1.1\\r\\nHost: a.example\\r\\nConnection: close\\r\\n\\r\\n') | \
          timeout 20 openssl s_client -connect {addr} -ign_eof {flags} 2>&1"
@@ -55,48 +53,6 @@ fn both_versions_and_every_kind_of_key_reach_curl_and_openssl() {
         assert!(curl.contains("GET /x HTTP/1.1"), "{curl}");
         assert!(curl.contains("verify 0"), "{curl}");
     }
-}
-
-#[test]
-fn the_name_decides_which_certificate_is_shown() {
-    let origin = Origin::answering("ok");
-    let authority = Authority::new();
-    let exact = authority.issue(&["a.example"]);
-    let wildcard = authority.issue(&["*.example"]);
-    let rsa = authority.issue_as(Kind::Rsa, &["both.test"], |_| {});
-    let ecdsa = authority.issue(&["both.test"]);
-    let other = authority.issue(&["fallback.test"]);
-    let ca = authority.file();
-    let with = |default: bool| {
-        let last = if default { other.toml() + ", default = true" } else { other.toml() };
-        let all = [exact.toml(), wildcard.toml(), ecdsa.toml(), rsa.toml(), last];
-        Settings::to(&origin).tls(&all).start()
-    };
-    let subject = |addr: SocketAddr, flags: &str| {
-        let said = s_client(addr, &format!("-CAfile {} {flags}", ca.display()));
-        said.lines().find(|line| line.starts_with("subject=")).unwrap_or("none").to_owned() + &said
-    };
-    let pinion = with(true);
-    let addr = tls_addr(&pinion);
-    for (flags, number) in [
-        ("-servername a.example", 1),
-        ("-servername b.example", 2),
-        ("-servername both.test -sigalgs ecdsa_secp256r1_sha256", 4),
-        ("-servername both.test -sigalgs rsa_pss_rsae_sha256", 3),
-        ("-servername fallback.test", 5),
-        ("-servername nobody.test", 5),
-        ("-servername x.y.example", 5),
-        ("-noservername", 5),
-    ] {
-        let shown = subject(addr, flags);
-        assert!(shown.starts_with(&format!("subject=CN = number {number}")), "{flags}: {shown}");
-    }
-    drop(pinion);
-    let pinion = with(false);
-    let unknown = s_client(tls_addr(&pinion), "-servername nobody.test");
-    assert!(unknown.contains("unrecognized name"), "{unknown}");
-    let unnamed = subject(tls_addr(&pinion), "-noservername");
-    assert!(unnamed.starts_with("subject=CN = number 1"), "the first: {unnamed}");
 }
 
 #[test]
@@ -276,111 +232,6 @@ fn clients_without_a_good_certificate_are_refused_and_a_good_one_is_told_to_the_
 }
 
 #[test]
-fn what_cannot_be_a_pair_is_refused_with_its_place() {
-    let authority = Authority::new();
-    let (good, other) = (authority.issue(&["a.example"]), authority.issue(&["b.example"]));
-    let expired = authority.issue_expired(&["c.example"]);
-    let nameless = authority.issue(&[]);
-    let folder = Folder::new();
-    let empty = folder.write("empty.pem", "");
-    let broken = folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let check = |cert: &Path, key: &Path| {
-        let text = format!(
-            "[server]\nlisten = [\"tls:127.0.0.1:0\"]\n[tls]\n\
-             certificates = [{{ {} }},\n  {{ cert = {cert:?},\n    key = {key:?} }}]\n\
-             [[route]]\nvhost = \"*\"\nbackends = [{{ url = \"http://127.0.0.1:9\" }}]\n",
-            good.toml()
-        );
-        run(&["check", "--config", &folder.write("pinion.toml", text).display().to_string()])
-    };
-    let rows = [
-        (&other.cert, &good.key, ":6:", "key", "is not the key of the certificate"),
-        (&expired.cert, &expired.key, ":5:", "cert", "expired"),
-        (&nameless.cert, &nameless.key, ":5:", "cert", "names no host"),
-        (&empty, &good.key, ":5:", "cert", "holds no certificate"),
-        (&broken, &good.key, ":5:", "cert", "certificate 1"),
-        (&good.cert, &good.cert, ":6:", "key", "holds no private key"),
-        (&good.cert, &folder.path().join("none"), ":6:", "key", "No such file"),
-    ];
-    for (cert, key, line, name, reason) in rows {
-        let output = check(cert, key);
-        assert_eq!(output.code, Some(2), "{}", output.text);
-        assert!(output.text.contains(&format!("pinion.toml{line}")), "{reason}: {}", output.text);
-        assert!(output.text.contains(&format!("tls.certificates[1].{name}")), "{reason}: {}", output.text);
-        assert!(output.text.contains(reason), "{reason}: {}", output.text);
-        assert!(!output.text.contains("PRIVATE"), "{}", output.text);
-    }
-    assert_eq!(check(&other.cert, &other.key).code, Some(0));
-}
-
-#[test]
-fn a_certificate_is_swapped_under_load_without_a_failure() {
-    let origin = Origin::answering("ok");
-    let authority = Authority::new();
-    let pairs = [authority.issue(&["a.example"]), authority.issue(&["a.example"])];
-    let settings = |number: usize| {
-        Settings::to(&origin)
-            .tls(&[pairs[number % 2].toml()])
-            .set("server", &format!("max_connections = {}", 900 + number))
-    };
-    let pinion = settings(0).start();
-    let addr = tls_addr(&pinion);
-    let config = Arc::new(authority.client(None));
-    let stop = AtomicBool::new(false);
-    let live = &mut Client::connect_tls(addr, "a.example", &config);
-    let ask = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-    assert_eq!(live.send(ask).response().text(), "ok");
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut served = 0;
-                    while !stop.load(Ordering::Relaxed) {
-                        let mut client = Client::connect_tls(addr, "a.example", &config);
-                        assert_eq!(client.send(ask).response().text(), "ok");
-                        assert_eq!(client.send(ask).response().text(), "ok");
-                        served += 1;
-                    }
-                    served
-                })
-            })
-            .collect();
-        // A hundred a second, for as long as it takes to swap three hundred times.
-        for number in 1..=300 {
-            let due = Instant::now() + Duration::from_millis(10);
-            pinion.write_config(&settings(number).toml());
-            pinion.hang_up();
-            while Instant::now() < due {
-                std::thread::yield_now();
-            }
-        }
-        pinion.wait_log("reload: published");
-        assert_eq!(live.send(ask).response().text(), "ok", "live connections stay");
-        stop.store(true, Ordering::Relaxed);
-        let served: usize = workers.into_iter().map(|worker| worker.join().expect("no failure")).sum();
-        assert!(served > 20, "{served} connections meanwhile");
-    });
-    wait::until("the last pair is shown", || {
-        let said = s_client(addr, "-servername a.example");
-        said.contains("subject=CN = number 1")
-    });
-}
-
-#[test]
-fn an_expired_certificate_that_serves_does_not_keep_other_changes_out() {
-    let origin = Origin::answering("ok");
-    let authority = Authority::new();
-    let ends = std::time::SystemTime::now() + Duration::from_secs(4);
-    let short = authority.issue_as(Kind::Ecdsa, &["a.example"], |params| params.not_after = ends.into());
-    let settings = Settings::to(&origin).tls(&[short.toml()]);
-    let pinion = settings.start();
-    wait::until("it has ended", || std::time::SystemTime::now() > ends + Duration::from_secs(1));
-    pinion.write_config(&settings.set("server", "max_connections = 77").toml());
-    pinion.hang_up();
-    pinion.wait_log("reload: published");
-}
-
-#[test]
 fn plain_requests_are_sent_to_https_where_the_route_says_so() {
     let origin = Origin::answering("ok");
     let authority = Authority::new();
@@ -399,6 +250,55 @@ fn plain_requests_are_sent_to_https_where_the_route_says_so() {
     let response = client.response();
     assert_eq!(response.status, 200);
     assert_eq!(response.fields.one("Strict-Transport-Security"), Some("max-age=600"));
+}
+
+#[test]
+fn a_sticky_cookie_stays_within_tls_where_the_client_speaks_it() {
+    let origin = Origin::answering("ok");
+    let authority = Authority::new();
+    let certificate = authority.issue(&["a.example"]);
+    let with = |trusted: &str| {
+        let settings = Settings::to(&origin).route("sticky = \"lb\"");
+        settings.set("server", &format!("trusted_proxies = [{trusted}]")).tls(&[certificate.toml()]).start()
+    };
+    let config = Arc::new(authority.client(None));
+    let rows = [
+        // Who is trusted, what is said of the client, whether the cookie is secure: without TLS, with TLS.
+        ("", "", [false, true]),
+        ("", "X-Forwarded-Proto: https\r\n", [false, true]),
+        ("", "X-Forwarded-Proto: http\r\n", [false, true]),
+        ("\"127.0.0.1\"", "", [false, true]),
+        ("\"127.0.0.1\"", "X-Forwarded-Proto: HTTPS\r\n", [true, true]),
+        ("\"127.0.0.1\"", "X-Forwarded-Proto: http\r\n", [false, false]),
+        ("\"127.0.0.1\"", "X-Forwarded-Proto: \r\n", [false, true]),
+    ];
+    for (trusted, said, expected) in rows {
+        let pinion = with(trusted);
+        let clients = [pinion.client(), Client::connect_tls(tls_addr(&pinion), "a.example", &config)];
+        for (mut client, secure) in clients.into_iter().zip(expected) {
+            client.send(format!("GET / HTTP/1.1\r\nHost: a.example\r\n{said}\r\n"));
+            let response = client.response();
+            let cookie = response.fields.one("Set-Cookie").expect("a new client is given a cookie");
+            let attributes: Vec<&str> = cookie.split("; ").skip(1).collect();
+            let mut wanted = vec!["Path=/", "HttpOnly", "SameSite=Lax"];
+            wanted.extend(secure.then_some("Secure"));
+            assert_eq!(attributes, wanted, "{trusted} {said}");
+        }
+    }
+}
+
+#[test]
+fn who_came_to_a_trusted_proxy_over_https_is_not_sent_there_again() {
+    let origin = Origin::answering("ok");
+    for (trusted, status) in [("", 308), ("\"127.0.0.1\"", 200)] {
+        let settings = Settings::to(&origin).route("auto_https = true");
+        let pinion = settings.set("server", &format!("trusted_proxies = [{trusted}]")).start();
+        let mut client = pinion.client();
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Proto: https\r\n\r\n");
+        assert_eq!(client.response().status, status, "{trusted}");
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Proto: http\r\n\r\n");
+        assert_eq!(client.response().status, 308, "{trusted}");
+    }
 }
 
 #[test]

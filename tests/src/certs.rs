@@ -14,11 +14,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::files::Folder;
+use crate::process::run_program;
 
 /// Who signs.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    key_pem: String,
     folder: Folder,
     count: AtomicUsize,
 }
@@ -61,8 +63,9 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
         let pem = params.self_signed(&key).expect("a certificate").pem();
+        let key_pem = key.serialize_pem();
         let issuer = Issuer::new(params, key);
-        Authority { issuer, pem, folder: Folder::new(), count: AtomicUsize::new(0) }
+        Authority { issuer, pem, key_pem, folder: Folder::new(), count: AtomicUsize::new(0) }
     }
 
     /// Its own certificate, as a file.
@@ -135,6 +138,24 @@ impl Authority {
         self.folder.write("crl.pem", list)
     }
 
+    /// The answer of this authority's responder, which is `openssl ocsp`, that `certificate` is good for so many days.
+    pub fn ocsp_response(&self, certificate: &Certificate, valid_days: u32) -> Vec<u8> {
+        let number = format!("{:02X}", certificate.serial);
+        // A line of OpenSSL's own database: valid, its end, when it was revoked, its number, its file, its subject.
+        let index = format!("V\t401231235959Z\t\t{number}\tunknown\t/CN=number {}\n", certificate.serial);
+        let folder = Folder::new();
+        let index = folder.write("index.txt", index);
+        let key = folder.write("ca.key", &self.key_pem);
+        let (ca, response) = (self.file(), folder.path().join("response.der"));
+        let request = folder.path().join("request.der");
+        let [ca, key, index, cert] = [&ca, &key, &index, &certificate.cert].map(|path| path.display());
+        let [asked, answered] = [&request, &response].map(|path| path.display());
+        openssl(&format!("ocsp -no_nonce -issuer {ca} -cert {cert} -reqout {asked}"));
+        let signed = format!("-index {index} -CA {ca} -rsigner {ca} -rkey {key} -ndays {valid_days}");
+        openssl(&format!("ocsp {signed} -reqin {asked} -respout {answered}"));
+        std::fs::read(response).expect("openssl wrote it")
+    }
+
     /// A client that trusts this authority alone, and shows `own`.
     pub fn client(&self, own: Option<&Certificate>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
@@ -183,6 +204,12 @@ impl Certificate {
     fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("our own")
     }
+}
+
+fn openssl(command: &str) {
+    let args: Vec<&str> = command.split(' ').collect();
+    let output = run_program("openssl".as_ref(), &args);
+    assert_eq!(output.code, Some(0), "{}", output.text);
 }
 
 fn provider() -> rustls::crypto::CryptoProvider {

@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::{provider, x509};
+use super::{ocsp, provider, x509};
 
 /// Certificates by host name.
 #[derive(Debug)]
@@ -167,7 +167,11 @@ impl Pair {
             rustls::Error::InconsistentKeys(_) => ("key", "is not the key of the certificate".to_owned()),
             other => ("key", other.to_string()),
         })?;
-        certified.ocsp = model.ocsp.as_ref().map(|file| file.bytes.to_vec());
+        if let Some(file) = &model.ocsp {
+            let checked = ocsp::check(&file.bytes, &facts.serial);
+            checked.map_err(|reason| ("ocsp", format!("{}: is {reason}", file.path)))?;
+            certified.ocsp = Some(file.bytes.to_vec());
+        }
         let (names, expires_s) = (facts.names, facts.expires_s);
         Ok(Pair { model: model.clone(), key: Arc::new(certified), names, expires_s })
     }

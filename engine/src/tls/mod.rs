@@ -16,6 +16,7 @@ pub(crate) mod certs;
 pub(crate) mod check;
 pub(crate) mod clients;
 pub(crate) mod connect;
+mod ocsp;
 pub(crate) mod session;
 pub(crate) mod stream;
 pub(crate) mod tickets;

@@ -4,12 +4,12 @@
 use std::fmt::Write;
 
 const BOOLEAN: u8 = 0x01;
-const INTEGER: u8 = 0x02;
-const OCTET_STRING: u8 = 0x04;
-const OID: u8 = 0x06;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const OID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
@@ -25,6 +25,8 @@ const SUBJECT_BYTES_MAX: usize = 1024;
 /// What a certificate says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
+    /// The number that its issuer has given it, as it is encoded.
+    pub(crate) serial: Vec<u8>,
     /// Host names and addresses that it is good for, lower case; `*.` in front stands for one label.
     pub(crate) names: Vec<String>,
     /// Seconds since 1970 at which it ends.
@@ -38,7 +40,7 @@ pub(crate) fn facts(der: &[u8]) -> Option<Facts> {
     let mut certificate = Reader(Reader(der).expect(SEQUENCE)?);
     let mut body = Reader(certificate.expect(SEQUENCE)?);
     body.optional(VERSION);
-    body.expect(INTEGER)?;
+    let serial = body.expect(INTEGER)?.to_vec();
     body.expect(SEQUENCE)?; // Algorithm of the signature.
     body.expect(SEQUENCE)?; // Issuer.
     let mut validity = Reader(body.expect(SEQUENCE)?);
@@ -52,7 +54,7 @@ pub(crate) fn facts(der: &[u8]) -> Option<Facts> {
             names = alternative_names(Reader(value).expect(SEQUENCE)?)?;
         }
     }
-    Some(Facts { names, expires_s: time(kind, ends)?, subject: subject_text(subject)? })
+    Some(Facts { serial, names, expires_s: time(kind, ends)?, subject: subject_text(subject)? })
 }
 
 fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
@@ -184,11 +186,11 @@ fn attribute(oid: &[u8]) -> String {
 }
 
 /// Values one after the other.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     /// Tag and content of the next value.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+    pub(super) fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (tag, rest) = self.0.split_first()?;
         let (first, rest) = rest.split_first()?;
         let (len, rest) = match first {
@@ -204,12 +206,17 @@ impl<'a> Reader<'a> {
         Some((*tag, value))
     }
 
-    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub(super) fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.next().filter(|(found, _)| *found == tag).map(|(_, value)| value)
     }
 
+    /// The next value of this tag, if there is nothing behind it.
+    pub(super) fn only(mut self, tag: u8) -> Option<&'a [u8]> {
+        self.expect(tag).filter(|_| self.0.is_empty())
+    }
+
     /// Passes over the next value if it has this tag.
-    fn optional(&mut self, tag: u8) {
+    pub(super) fn optional(&mut self, tag: u8) {
         if self.0.first() == Some(&tag) {
             self.next();
         }
@@ -257,6 +264,7 @@ mod tests {
             ["A.example".to_owned(), "*.b.example".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         let mut params = rcgen::CertificateParams::new(names).unwrap();
         params.not_after = rcgen::date_time_ymd(2040, 2, 29);
+        params.serial_number = Some(rcgen::SerialNumber::from(300_u64));
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::OrganizationName, "Us, \"them\" & co");
         params.distinguished_name.push(rcgen::DnType::CommonName, "m\u{fc}ller");
@@ -264,6 +272,7 @@ mod tests {
         let facts = facts(params.self_signed(&key).unwrap().der()).unwrap();
         assert_eq!(facts.names, ["a.example", "*.b.example", "127.0.0.1", "::1"]);
         assert_eq!(facts.expires_s, 2_214_086_400);
+        assert_eq!(facts.serial, [1, 44]);
         assert_eq!(facts.subject, r"CN=m\C3\BCller,O=Us\2C \22them\22 & co");
     }
 }
