@@ -86,14 +86,20 @@ fn begins(input: &[u8], mark: &[u8]) -> bool {
 fn parse_line(input: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     let window = input.get(..LINE_BYTES_MAX).unwrap_or(input);
     let Some(end) = window.windows(2).position(|pair| pair == b"\r\n") else {
-        // The line may only be short of its end; a byte that no line has shows at once that it is none.
-        let possible = window.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r'));
-        let open = input.len() < LINE_BYTES_MAX && possible;
+        // The line may only be short of its end.
+        let line = window.strip_suffix(b"\r").unwrap_or(window);
+        let open = input.len() < LINE_BYTES_MAX && visible(line).is_some();
         return if open { Ok(None) } else { Err(ProxyHeaderError::BadLine) };
     };
-    let line = window.get(..end).and_then(|line| std::str::from_utf8(line).ok());
+    let line = window.get(..end).and_then(visible);
     let addresses = line.and_then(read_line).ok_or(ProxyHeaderError::BadLine)?;
     Ok(Some(ProxyHeader { len: end + 2, addresses }))
+}
+
+/// `line`, if it has nothing but what a line may have (2.1: ASCII; controls mean nothing there).
+fn visible(line: &[u8]) -> Option<&str> {
+    let is_visible = line.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_visible { std::str::from_utf8(line).ok() } else { None }
 }
 
 /// `PROXY TCP4 source destination port port`, one space between each; or `PROXY UNKNOWN` and anything.
@@ -150,6 +156,8 @@ fn parse_binary(input: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
         0x11 | 0x12 => 12,
         0x21 | 0x22 => 36,
         0x31 | 0x32 => 216,
+        // Who speaks for itself has no addresses, whatever it says of their family (2.2).
+        _ if is_local => 0,
         _ => return Err(ProxyHeaderError::BadCommand),
     };
     if !is_local && len < address_bytes {
@@ -313,12 +321,13 @@ mod tests {
         let mut v6 = [0_u8; 36];
         (v6[15], v6[31], v6[33], v6[35]) = (1, 2, 80, 81);
         let with_tlv = [&v4[..], &[0x04, 0, 1, 0]].concat();
-        let rows: [(Vec<u8>, Expected); 12] = [
+        let rows: [(Vec<u8>, Expected); 13] = [
             (binary(0x21, 0x11, 12, &v4), Ok(pair("192.0.2.1:56324", "198.51.100.1:443"))),
             (binary(0x21, 0x11, 16, &with_tlv), Ok(pair("192.0.2.1:56324", "198.51.100.1:443"))),
             (binary(0x21, 0x21, 36, &v6), Ok(pair("[::1]:80", "[::2]:81"))),
             (binary(0x20, 0x11, 12, &v4), Ok(None)),
             (binary(0x20, 0x00, 0, &[]), Ok(None)),
+            (binary(0x20, 0x99, 3, &[1, 2, 3]), Ok(None)),
             (binary(0x21, 0x00, 0, &[]), Ok(None)),
             (binary(0x21, 0x31, 216, &[0; 216]), Ok(None)),
             (binary(0x21, 0x12, 12, &v4), Ok(None)),
@@ -334,6 +343,24 @@ mod tests {
             assert_eq!(found, expected, "{wire:?}");
         }
         assert_eq!(parse(&binary(0x21, 0x11, 4097, &v4)), Err(BadLength));
+    }
+
+    #[test]
+    fn every_split_of_a_line_gives_the_same_verdict() {
+        let rows: [(&[u8], Expected); 6] = [
+            (b"PROXY UNKNOWN\r\n", Ok(None)),
+            (b"PROXY UNKNOWN a b\r\n", Ok(None)),
+            (b"PROXY UNKNOWN \x01\r\n", Err(BadLine)),
+            (b"PROXY UNKNOWN a\rb\r\n", Err(BadLine)),
+            (b"PROXY UNKNOWN \r\r\n", Err(BadLine)),
+            (b"PROXY UNKNOWN \xc3\xbc\r\n", Err(BadLine)),
+        ];
+        for (wire, expected) in rows {
+            let expected = expected.map(|addresses| Some(ProxyHeader { len: wire.len(), addresses }));
+            assert_eq!(parse(wire), expected, "{}", wire.escape_ascii());
+            let first = (0..=wire.len()).map(|len| parse(&wire[..len])).find(|verdict| *verdict != Ok(None));
+            assert_eq!(first, Some(expected), "{}, byte by byte", wire.escape_ascii());
+        }
     }
 
     #[test]
