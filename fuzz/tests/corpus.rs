@@ -138,3 +138,13 @@ fn ws_handshake_keeps_its_promises() {
 fn router_keeps_its_promises() {
     replay("router", fuzz::router);
 }
+
+#[test]
+fn proxy_header_keeps_its_promises() {
+    replay("proxy_header", fuzz::proxy_header);
+}
+
+#[test]
+fn tls_bytes_keeps_its_promises() {
+    replay("tls_bytes", fuzz::tls_bytes);
+}

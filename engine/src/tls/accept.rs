@@ -123,7 +123,7 @@ struct Handshake {
 
 async fn shake_hands(local: &Local, socket: &Socket, acceptance: &Acceptance) -> Result<Handshake, Failure> {
     let machine =
-        UnbufferedServerConnection::new(Arc::clone(&acceptance.config)).map_err(Failure::Refused)?;
+        UnbufferedServerConnection::new(Arc::clone(acceptance.config())).map_err(Failure::Refused)?;
     let mut session = Session::server(machine);
     let mut plain = take_buf();
     let (mut is_first, mut shown) = (true, None);

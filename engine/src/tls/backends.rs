@@ -16,8 +16,8 @@ use super::{ALPN_HTTP1, clients, provider};
 
 /// What a handshake with a backend needs.
 pub(crate) struct BackendSecurity {
-    pub(super) config: Arc<ClientConfig>,
-    pub(super) name: ServerName<'static>,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
 }
 
 impl BackendSecurity {
@@ -35,6 +35,11 @@ impl BackendSecurity {
         let name = ServerName::try_from(host.clone())
             .map_err(|_| ("server_name", format!("{host:?} is no name that a certificate could have")))?;
         Ok(Some(BackendSecurity { config: Arc::new(config(model)?), name }))
+    }
+
+    /// What a connection is made with: settings, and the name that the backend is asked for.
+    pub(crate) fn parts(&self) -> (Arc<ClientConfig>, ServerName<'static>) {
+        (Arc::clone(&self.config), self.name.clone())
     }
 }
 

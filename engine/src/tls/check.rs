@@ -22,7 +22,7 @@ pub(crate) const HSTS: &str = "Strict-Transport-Security";
 /// What the handshakes of clients need. Shared by every table that has it unchanged.
 pub(crate) struct Acceptance {
     model: Tls,
-    pub(super) config: Arc<ServerConfig>,
+    config: Arc<ServerConfig>,
     pub(crate) certificates: Arc<Certificates>,
     ticketer: Arc<dyn ProducesTickets>,
     /// The line of `Strict-Transport-Security` (RFC 6797) in answers; empty: none.
@@ -77,6 +77,11 @@ impl Acceptance {
 
     pub(super) fn model(&self) -> &Tls {
         &self.model
+    }
+
+    /// What handshakes are made with.
+    pub(crate) fn config(&self) -> &Arc<ServerConfig> {
+        &self.config
     }
 }
 

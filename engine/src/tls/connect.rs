@@ -1,7 +1,6 @@
 //! The handshake with a backend, on a connection that has just been opened.
 
 use std::io;
-use std::sync::Arc;
 
 use rustls::Error;
 use rustls::client::UnbufferedClientConnection;
@@ -25,7 +24,8 @@ pub(crate) enum Failure {
 /// # Errors
 /// As [`Failure`] says. Nothing of a request has been sent.
 pub(crate) async fn secure(socket: Socket, security: &BackendSecurity) -> Result<Stream, Failure> {
-    let machine = UnbufferedClientConnection::new(Arc::clone(&security.config), security.name.clone());
+    let (config, name) = security.parts();
+    let machine = UnbufferedClientConnection::new(config, name);
     let mut session = Session::client(machine.map_err(Failure::Tls)?);
     let mut plain = take_buf();
     let outcome = shake_hands(&socket, &mut session, &mut plain).await;

@@ -6,6 +6,8 @@
 //! What must hold: nothing here panics on what a peer sends, and what it makes us keep is at most a record and the longest
 //! handshake message (64 KiB, which rustls bounds).
 
+use std::io;
+
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
@@ -24,7 +26,7 @@ const RECORD_OVERHEAD: usize = 64;
 /// Head of a record: type, version, length.
 const RECORD_HEAD_BYTES: usize = 5;
 /// Most that may wait for the rest of a handshake message: rustls gives up on longer ones by itself.
-const INCOMING_BYTES_MAX: usize = 160 * 1024;
+pub(crate) const INCOMING_BYTES_MAX: usize = 160 * 1024;
 
 /// rustls' machine for either side.
 enum Machine {
@@ -169,8 +171,11 @@ impl Session {
         }
     }
 
-    /// The alert that goes with an error, if there is one.
+    /// The alert that goes with an error, if there is one, and if we have not said yet that nothing will follow.
     fn write_alert(&mut self, out: &mut Vec<u8>) {
+        if self.closed {
+            return;
+        }
         let (mut ignored, mut closed) = (Vec::new(), false);
         // An alert is handed out before anything else is looked at; what follows it is the same error again.
         let _ = match &mut self.machine {
@@ -250,6 +255,14 @@ impl Session {
         self.peer_closed
     }
 
+    /// What it means that the socket has ended.
+    ///
+    /// # Errors
+    /// Where the peer has not announced it: whoever is between us may have cut what it sent.
+    pub(crate) fn end(&self) -> io::Result<()> {
+        if self.peer_closed { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
     /// Nothing can be sent or received any more.
     pub(crate) fn is_failed(&self) -> bool {
         self.failed
@@ -258,6 +271,12 @@ impl Session {
     /// Part of a record has come.
     pub(crate) fn is_mid_record(&self) -> bool {
         !self.incoming.is_empty()
+    }
+
+    /// Bytes that were received and are kept.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn incoming_bytes(&self) -> usize {
+        self.incoming.len()
     }
 
     /// A long record is on its way: bytes that the record under way lacks.
@@ -387,3 +406,6 @@ fn write_to<Data>(
         EncryptError::EncryptExhausted => Unwritten::Never(Error::EncryptError),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -238,7 +238,7 @@ impl Tls {
                 Some(rest) => rest,
                 None => match socket.poll_recv() {
                     Poll::Ready(Ok(Some(lease))) => lease,
-                    Poll::Ready(Ok(None)) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    Poll::Ready(Ok(None)) => return Poll::Ready(session.end().map(|()| None)),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => return Poll::Pending,
                 },
