@@ -174,9 +174,10 @@ fn ten_thousand_handshakes_leave_nothing_behind() {
         });
     };
     shake(4_000);
-    let (files, memory) = (pinion.open_files(), pinion.memory_kib());
+    let (files, written) = (pinion.open_files(), pinion.written_kib());
     shake(10_000);
     assert!(pinion.open_files() <= files + 2, "{files} files before, {} after", pinion.open_files());
-    let after = pinion.memory_kib();
-    assert!(after < memory + 8_192, "{memory} KiB before, {after} KiB after");
+    // Ten times ten thousand come to 65 KiB once, and to no more after that: a leak of 26 bytes a handshake shows.
+    let after = pinion.written_kib();
+    assert!(after <= written + 256, "{written} KiB before, {after} KiB after");
 }

@@ -237,10 +237,18 @@ impl Pinion {
 
     /// Memory that it holds, its share of common pages included, in KiB.
     pub fn memory_kib(&self) -> u64 {
+        self.memory_line("Pss:")
+    }
+
+    /// Memory that it has written, in KiB: what others do with the same binary makes no difference.
+    pub fn written_kib(&self) -> u64 {
+        self.memory_line("Private_Dirty:")
+    }
+
+    fn memory_line(&self, name: &str) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id())).expect("a child of ours");
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("smaps_rollup has a Pss line");
-        line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("Pss is a number of KiB")
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line of smaps_rollup");
+        line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("a number of KiB")
     }
 
     /// Processor time of all its threads so far.

@@ -26,6 +26,8 @@ pub(super) struct World {
     peer: rustls::Connection,
     /// What the peer has sent and we have not received.
     on_its_way: Vec<u8>,
+    /// Beginning of a record of which the rest is on its way; as long as nobody changes anything.
+    begun: Vec<u8>,
     /// Somebody has changed that.
     is_changed: bool,
     is_failed: bool,
@@ -45,6 +47,7 @@ impl World {
             own: peer.own_connection(),
             peer: peer.connection(),
             on_its_way: Vec::new(),
+            begun: Vec::new(),
             is_changed: false,
             is_failed: false,
             peer_wrote: Vec::new(),
@@ -133,6 +136,12 @@ impl World {
         if received.is_empty() {
             return;
         }
+        if !self.is_changed {
+            self.begun.extend_from_slice(&received);
+            while let Some(len) = record_len(&self.begun) {
+                self.begun.drain(..len);
+            }
+        }
         let outcome = self.own.receive(&received);
         if let Err(error) = &outcome {
             assert!(self.is_changed, "nobody has changed anything: {error}");
@@ -200,7 +209,8 @@ impl World {
     /// on the way.
     pub(super) fn split_record(&mut self, at: usize) {
         let is_plain = self.peer.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_2);
-        let Some(len) = record_len(&self.on_its_way).filter(|_| is_plain) else { return };
+        let may_split = is_plain && self.begun.is_empty();
+        let Some(len) = record_len(&self.on_its_way).filter(|_| may_split) else { return };
         if self.on_its_way[0] != HANDSHAKE || len < HEAD_BYTES + 2 {
             return;
         }
