@@ -67,6 +67,8 @@ impl ClientConn {
     pub(crate) async fn open(local: Rc<Local>, arrival: Arrival) -> Option<ClientConn> {
         let place = Place::take(&local);
         let socket: Socket = arrival.accepted.into_stream().into();
+        // Answers first, requests then (decision 0032).
+        socket.yield_to_others();
         let mut source = canonical(socket.peer_address()?);
         let alarm = Alarm::new();
         let view = local.view();

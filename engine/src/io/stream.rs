@@ -131,6 +131,11 @@ impl Stream {
         }
     }
 
+    /// What is received from now on is new work: whoever reads it yields to tasks that go on with what they began.
+    pub fn yield_to_others(&self) {
+        self.with_socket(|socket| socket.yields = true);
+    }
+
     /// The next received bytes (never empty); `None` at the end of the stream. Registers the current task.
     ///
     /// # Errors

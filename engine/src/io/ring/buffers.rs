@@ -268,6 +268,12 @@ impl Buffers {
         self.small.leased() + self.large.leased() + (heap.slots.len() - heap.free.len())
     }
 
+    /// Buffers of a group that somebody holds a lease on.
+    #[cfg(test)]
+    pub(crate) fn held(&self, size: Size) -> usize {
+        self.group(size).leased()
+    }
+
     /// How much memory the buffers of a group take up.
     #[cfg(test)]
     pub(crate) fn resident_bytes(&self, size: Size) -> usize {

@@ -7,6 +7,9 @@
 //!   spawn ──► queued ──poll──► waiting ──wake──► queued …
 //!                └──── Ready or panic ────► removed (its future is dropped outside of any borrow)
 //! ```
+//!
+//! A task that is woken by new work (a request that begins) yields to those that go on with what they began (an answer that
+//! arrives): of such there are only so many a turn. Under load the connections to backends stay few and in the caches.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -22,6 +25,10 @@ use arc_swap::ArcSwapOption;
 use super::mailbox::Mailbox;
 use super::ring::with_core;
 use super::slab::{Key, Slab};
+
+/// Tasks polled in one turn that yield to others. Fewer make small batches of what there is to send; at twice as many the
+/// requests that begin come to be as many as the answers, and nothing is gained.
+const YIELDING_PER_TURN: usize = 16;
 
 const INDEX_BITS: u32 = 24;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
@@ -51,13 +58,24 @@ type Work = Pin<Box<dyn Future<Output = ()>>>;
 struct Task {
     /// `None` while it is being polled.
     work: Option<Work>,
-    queued: bool,
+    queued: Queued,
+}
+
+/// Where a task waits to be polled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    Not,
+    /// Behind those that are ready.
+    Yielding,
+    Ready,
 }
 
 pub(crate) struct Executor {
     number: u8,
     tasks: RefCell<Slab<Task>>,
     ready: RefCell<VecDeque<Key>>,
+    /// Tasks woken by new work. One that is in `ready` too, or was, is passed over.
+    yielding: RefCell<VecDeque<Key>>,
     current: Cell<Option<Key>>,
     panics: Cell<u64>,
 }
@@ -68,13 +86,14 @@ impl Executor {
             number,
             tasks: RefCell::new(Slab::new()),
             ready: RefCell::new(VecDeque::new()),
+            yielding: RefCell::new(VecDeque::new()),
             current: Cell::new(None),
             panics: Cell::new(0),
         }
     }
 
     pub(crate) fn spawn(&self, work: Work) -> Key {
-        let key = self.tasks.borrow_mut().insert(Task { work: Some(work), queued: true });
+        let key = self.tasks.borrow_mut().insert(Task { work: Some(work), queued: Queued::Ready });
         assert!(u64::from(key.index) <= INDEX_MASK, "more tasks than descriptors can exist");
         self.ready.borrow_mut().push_back(key);
         key
@@ -83,11 +102,24 @@ impl Executor {
     #[inline]
     pub(crate) fn wake(&self, key: Key) {
         if let Some(task) = self.tasks.borrow_mut().get_mut(key)
-            && !task.queued
+            && task.queued != Queued::Ready
         {
-            task.queued = true;
+            task.queued = Queued::Ready;
             self.ready.borrow_mut().push_back(key);
         }
+    }
+
+    /// The same for new work. Tells how many tasks wait because of such.
+    #[inline]
+    pub(crate) fn wake_yielding(&self, key: Key) -> usize {
+        let mut yielding = self.yielding.borrow_mut();
+        if let Some(task) = self.tasks.borrow_mut().get_mut(key)
+            && task.queued == Queued::Not
+        {
+            task.queued = Queued::Yielding;
+            yielding.push_back(key);
+        }
+        yielding.len()
     }
 
     /// The task that is being polled: who an operation started now is to wake.
@@ -97,7 +129,7 @@ impl Executor {
     }
 
     pub(crate) fn idle(&self) -> bool {
-        self.ready.borrow().is_empty()
+        self.ready.borrow().is_empty() && self.yielding.borrow().is_empty()
     }
 
     pub(crate) fn is_live(&self, key: Key) -> bool {
@@ -113,13 +145,28 @@ impl Executor {
         self.panics.get()
     }
 
-    /// Polls every task that was ready when the turn began; those woken meanwhile wait for the next turn, so that one
-    /// busy task cannot keep the ring from being served.
+    /// Polls every task that was ready when the turn began, then the first of those that yield; those woken meanwhile wait for
+    /// the next turn, so that one busy task cannot keep the ring from being served.
     pub(crate) fn run_ready(&self) {
         let count = self.ready.borrow().len();
         for _ in 0..count {
             let Some(key) = self.ready.borrow_mut().pop_front() else { break };
             self.poll(key);
+        }
+        for _ in 0..YIELDING_PER_TURN {
+            let Some(key) = self.next_yielding() else { break };
+            self.poll(key);
+        }
+    }
+
+    /// One that was woken otherwise since has had its turn, or will have it with the ready ones.
+    fn next_yielding(&self) -> Option<Key> {
+        let (mut yielding, tasks) = (self.yielding.borrow_mut(), self.tasks.borrow());
+        loop {
+            let key = yielding.pop_front()?;
+            if tasks.get(key).is_some_and(|task| task.queued == Queued::Yielding) {
+                return Some(key);
+            }
         }
     }
 
@@ -158,7 +205,7 @@ impl Executor {
     fn take_work(&self, key: Key) -> Option<Work> {
         let mut tasks = self.tasks.borrow_mut();
         let task = tasks.get_mut(key)?;
-        task.queued = false;
+        task.queued = Queued::Not;
         task.work.take()
     }
 
@@ -184,6 +231,7 @@ impl Executor {
             }
         }
         self.ready.borrow_mut().clear();
+        self.yielding.borrow_mut().clear();
     }
 
     fn waker(&self, key: Key) -> Waker {

@@ -4,13 +4,15 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use super::buffers::Lease;
+use super::buffers::{Lease, freeze};
 
 /// An inbox of more pieces than this stops receiving however few bytes they are: each may hold a whole buffer, and a
 /// peer may send single bytes.
 const PIECES_HIGH: usize = 64;
 /// An inbox of at most this many pieces receives again.
 const PIECES_LOW: usize = 16;
+/// A piece longer than this stays in its buffer: a usual head is a tenth of it.
+const COPIED_BYTES_MAX: usize = 2048;
 
 /// Empty queues that a core keeps: as many sockets can have several pieces at once without an allocation.
 const SPARE_MAX: usize = 256;
@@ -35,6 +37,15 @@ impl Inbox {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
+    }
+
+    /// Moves a single short piece out of its buffer.
+    pub(crate) fn let_buffer_go(&mut self) {
+        if self.rest.is_none()
+            && let Some(lease) = self.first.take_if(|lease| lease.len() <= COPIED_BYTES_MAX)
+        {
+            self.first = Some(freeze(lease.to_vec()));
+        }
     }
 
     #[inline]

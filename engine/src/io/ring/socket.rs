@@ -54,6 +54,8 @@ pub(crate) struct Socket {
     starved: bool,
     /// Is about to leave this core: it receives no more.
     leaving: bool,
+    /// Whoever reads what it receives yields to others.
+    pub(crate) yields: bool,
 
     receiving: Receiving,
     size_wanted: Size,
@@ -86,6 +88,7 @@ impl Socket {
             dirty: false,
             starved: false,
             leaving: false,
+            yields: false,
             receiving: Receiving::Off,
             size_wanted: Size::Small,
             ended: false,

@@ -17,6 +17,7 @@ mod reuse;
 mod sending;
 mod stopping;
 mod tasks;
+mod yielding;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;

@@ -10,6 +10,10 @@ use crate::io::ring::ops::{self, Completion, Kind};
 use crate::io::ring::ring::Core;
 use crate::io::ring::slab::Key;
 
+/// With more tasks in line, what they have received and waits to be read is copied: a few buffers that are used again and
+/// again stay in the caches, hundreds do not.
+const YIELDING_WITH_BUFFERS: usize = 64;
+
 impl Core {
     /// The next input of a socket; `None` registers the current task to be woken. Room in the inbox lets it receive.
     pub(crate) fn poll_input(&self, key: Key) -> Option<io::Result<Option<Lease>>> {
@@ -126,7 +130,11 @@ impl Core {
         if let Some(reader) = socket.reader
             && (socket.has_input() || socket.leaving)
         {
-            self.tasks.wake(reader);
+            if !socket.yields {
+                self.tasks.wake(reader);
+            } else if self.tasks.wake_yielding(reader) > YIELDING_WITH_BUFFERS {
+                socket.inbox.let_buffer_go();
+            }
         }
     }
 
