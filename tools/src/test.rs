@@ -16,19 +16,26 @@ use crate::{fire, fuzz, tidy};
 pub(crate) fn run(root: &Path) -> bool {
     let begun = Instant::now();
     let mut sum = Counts::default();
+    let title = |name: &str| title(begun, name);
 
     install_missing();
-    check(&mut sum, "format", || cargo(root, &["fmt", "--all", "--check"]));
-    check(&mut sum, "clippy", || {
+    check(begun, &mut sum, "format", || cargo(root, &["fmt", "--all", "--check"]));
+    check(begun, &mut sum, "clippy", || {
         cargo(root, &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
     });
-    check(&mut sum, "tidy", || tidy::run(root));
-    let built =
-        check(&mut sum, "build", || cargo(root, &["build", "--package", "control", "--bin", "pinion"]));
+    check(begun, &mut sum, "tidy", || tidy::run(root));
+    let built = check(begun, &mut sum, "build", || {
+        cargo(root, &["build", "--package", "control", "--bin", "pinion"])
+    });
     if built {
-        tests(root, &mut sum);
+        title("tests");
+        run_tests(root, &[], None, &mut sum);
+        // Those that touch the loop once more on the other driver.
+        title("tests on epoll");
+        run_tests(root, &["engine", "tests"], Some("epoll"), &mut sum);
+        title("documentation tests");
         doc_tests(root, &mut sum);
-        check(&mut sum, "fire", || fire::short(root));
+        check(begun, &mut sum, "fire", || fire::short(root));
         title("fuzz");
         fuzz::test(root, &mut sum);
     }
@@ -39,8 +46,8 @@ pub(crate) fn run(root: &Path) -> bool {
 }
 
 /// A check has no count of its own: it only shows in the sum when it fails.
-fn check(sum: &mut Counts, name: &str, step: impl FnOnce() -> bool) -> bool {
-    title(name);
+fn check(begun: Instant, sum: &mut Counts, name: &str, step: impl FnOnce() -> bool) -> bool {
+    title(begun, name);
     let ok = step();
     if !ok {
         println!("{name}: FAILED");
@@ -49,20 +56,12 @@ fn check(sum: &mut Counts, name: &str, step: impl FnOnce() -> bool) -> bool {
     ok
 }
 
-fn title(name: &str) {
-    println!("\n== {name}");
+fn title(begun: Instant, name: &str) {
+    println!("\n== {name} (after {} s)", begun.elapsed().as_secs());
 }
 
 fn cargo(root: &Path, args: &[&str]) -> bool {
     command::succeeds(command::cargo(root).args(args))
-}
-
-/// All tests of the workspace, then those that touch the loop once more on the other driver.
-fn tests(root: &Path, sum: &mut Counts) {
-    title("tests");
-    run_tests(root, &[], None, sum);
-    title("tests on epoll");
-    run_tests(root, &["engine", "tests"], Some("epoll"), sum);
 }
 
 /// The tests of some packages, or all. With nextest where it is installed (a process per test), else with cargo's own runner;
@@ -104,21 +103,24 @@ fn run_tests(root: &Path, packages: &[&str], runtime: Option<&str>, sum: &mut Co
 }
 
 fn doc_tests(root: &Path, sum: &mut Counts) {
-    title("documentation tests");
     let finished = command::shown(command::cargo(root).args(["test", "--workspace", "--doc", "--quiet"]));
     sum.add_run(finished.ok, counts::of_libtest(&finished.output));
 }
 
-/// The tests drive the proxy with curl too. Where it is missing, root gets it from the distribution; without
-/// it those tests fail, they are never skipped.
+/// The tests drive the proxy with these too. What is missing, root gets from the distribution; without it those tests fail,
+/// they are never skipped.
 fn install_missing() {
-    if command::answers(Command::new("curl").arg("--version")) {
+    const PROGRAMS: [(&str, &str); 2] = [("curl", "--version"), ("openssl", "version")];
+    let is_there = |(name, asked): &(&str, &str)| command::answers(Command::new(name).arg(asked));
+    let missing: Vec<&str> =
+        PROGRAMS.iter().filter(|program| !is_there(program)).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
         return;
     }
-    println!("curl is missing: asking apt-get for it");
+    println!("missing: {}; asking apt-get", missing.join(", "));
     let installed = command::answers(Command::new("apt-get").args(["update", "-qq"]))
-        && command::answers(Command::new("apt-get").args(["install", "-y", "-qq", "curl"]));
+        && command::answers(Command::new("apt-get").args(["install", "-y", "-qq"]).args(&missing));
     if !installed {
-        println!("curl could not be installed: the tests that need it will fail");
+        println!("apt-get could not install them: the tests that need them will fail");
     }
 }

@@ -13,6 +13,7 @@ mod outcome;
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use crate::command::{self, Finished};
 use crate::counts::{self, Counts};
@@ -34,14 +35,24 @@ pub(crate) fn test(root: &Path, sum: &mut Counts) {
         corpus_tests(root, sum);
         return;
     }
-    for target in &targets {
-        println!("{target}: {SECONDS_PER_TARGET} s");
-        let finished = fuzz(root, target, SECONDS_PER_TARGET);
-        if !finished.ok {
-            print!("{}", finished.output);
-            println!("{target}: FAILED");
+    // A fuzzer keeps one processor busy.
+    let at_once = thread::available_parallelism().map_or(1, usize::from);
+    for some in targets.chunks(at_once) {
+        println!("{}: {SECONDS_PER_TARGET} s", some.join(", "));
+        let runs: Vec<Finished> = thread::scope(|scope| {
+            let running: Vec<_> = some
+                .iter()
+                .map(|target| scope.spawn(move || fuzz(root, target, SECONDS_PER_TARGET)))
+                .collect();
+            running.into_iter().map(|run| run.join().expect("nothing in it panics")).collect()
+        });
+        for (target, finished) in some.iter().zip(runs) {
+            if !finished.ok {
+                print!("{}", finished.output);
+                println!("{target}: FAILED");
+            }
+            *sum += Counts::one(finished.ok);
         }
-        *sum += Counts::one(finished.ok);
     }
 }
 
