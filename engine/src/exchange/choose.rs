@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::request::Request;
+use super::request::{Request, StuckTo};
 use crate::balance::{Backends, Moment};
 use crate::health::state::{Availability, Condition, Trial};
 use crate::io::process_ms;
@@ -52,7 +52,7 @@ pub(super) fn choose(request: &Request<'_>, local: &Local, tried: &[usize]) -> O
         in_panic: false,
     };
     choice.in_panic = choice.must_panic();
-    if let Some(own) = request.stuck_to.map(usize::from).filter(|own| choice.is_usable(*own))
+    if let Some(own) = request.stuck_to.map(StuckTo::index).filter(|own| choice.is_usable(*own))
         && let Some(chosen) = choice.take(own)
     {
         return Some((own, chosen));

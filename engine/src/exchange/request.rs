@@ -1,5 +1,6 @@
 //! From a client's head to what is sent to the backend. Runs between two awaits, while the head is in the scratch.
 
+use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use config_core::model::HashKey;
@@ -53,7 +54,7 @@ pub(crate) struct Request<'v> {
     /// Its place among the exchanges of a route that limits them; kept until the exchange ends.
     turn: Turn,
     /// The backend that the client's cookie names.
-    pub(super) stuck_to: Option<u16>,
+    pub(super) stuck_to: Option<StuckTo>,
     /// A cookie that the client is given must not come back without TLS.
     cookie_is_secure: bool,
     /// What tells the client apart, for a strategy that wants to know.
@@ -70,6 +71,20 @@ pub(crate) struct StickyCookie<'a> {
     /// What the backend is called in it.
     pub(crate) token: &'a str,
     pub(crate) secure: bool,
+}
+
+/// Index of the backend that a client's cookie names, in two bytes even where there is none.
+#[derive(Clone, Copy)]
+pub(super) struct StuckTo(NonZeroU16);
+
+impl StuckTo {
+    fn new(index: usize) -> Option<StuckTo> {
+        NonZeroU16::new(u16::try_from(index + 1).ok()?).map(StuckTo)
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0.get()) - 1
+    }
 }
 
 /// A place among the exchanges in flight.
@@ -241,10 +256,10 @@ fn client_hash(conn: &ClientConn, upstream: &LocalUpstream, head: &RequestHead, 
 }
 
 /// The backend that the client's cookie names.
-fn stuck_to(route: &Route, upstream: &LocalUpstream, head: &RequestHead, input: &[u8]) -> Option<u16> {
+fn stuck_to(route: &Route, upstream: &LocalUpstream, head: &RequestHead, input: &[u8]) -> Option<StuckTo> {
     let told = cookie::find(route.model.sticky.as_ref()?.as_bytes(), input, &head.fields)?;
     let own = upstream.shared.backends.iter().position(|backend| backend.token.as_bytes() == told)?;
-    u16::try_from(own).ok()
+    StuckTo::new(own)
 }
 
 /// Whether the client speaks TLS: as a trusted peer says of it, else as its connection is.
@@ -293,7 +308,7 @@ impl Request<'_> {
     /// The cookie that the client is to be given, to come back to this backend.
     pub(crate) fn cookie(&self) -> Option<StickyCookie<'_>> {
         let name = self.route.model.sticky.as_ref()?;
-        if self.stuck_to.map(usize::from) == Some(self.backend) {
+        if self.stuck_to.map(StuckTo::index) == Some(self.backend) {
             return None;
         }
         let token = &self.forwarding.upstream.backends[self.backend].token;

@@ -245,11 +245,12 @@ impl World {
     }
 
     pub(super) fn own_ends(&mut self) {
-        if !self.own.is_handshaking() && !(RUSTLS_ASSERTS && self.is_changed) {
-            self.has_own_ended = true;
-            self.own.close();
-            self.hand_out();
+        if self.own.is_handshaking() || (RUSTLS_ASSERTS && self.is_changed) {
+            return;
         }
+        self.has_own_ended = true;
+        self.own.close();
+        self.hand_out();
     }
 
     /// The connection ends, whatever is still on its way.
