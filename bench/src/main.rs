@@ -65,6 +65,14 @@ enum Task {
         #[arg(long)]
         pinion: Option<PathBuf>,
     },
+    /// Compare Pinion with few routes with itself among 100,000.
+    Routes {
+        #[command(flatten)]
+        turns: Turns,
+        /// A Pinion binary to measure instead of building one.
+        #[arg(long)]
+        pinion: Option<PathBuf>,
+    },
     /// Compare the bare relay on each runtime.
     Runtimes {
         #[command(flatten)]
@@ -150,6 +158,8 @@ const PEERS_WORKS: &str = "http64,http512,http2000,ws64,ws2000,idle,connect,body
 const TLS_WORKS: &str = "https64,https512,handshake,resumption,httpsbody1m,wssidle,storm";
 /// What `drivers` does unless told otherwise.
 const DRIVERS_WORKS: &str = "http64,http512,http2000,ws64,ws2000,connect,body64k";
+/// What `routes` does unless told otherwise.
+const ROUTES_WORKS: &str = "http64,http512";
 /// What `runtimes` does unless told otherwise.
 const RUNTIMES_WORKS: &str = "http64,http512,http2000,ws64,ws2000,idle";
 
@@ -157,6 +167,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Peers { turns, only, pinion, tls } => compare_peers(&turns, &only, pinion, tls),
         Task::Drivers { turns, pinion } => compare_drivers(&turns, pinion),
+        Task::Routes { turns, pinion } => compare_routes(&turns, pinion),
         Task::Runtimes { turns, only } => compare_runtimes(&turns, &only),
         Task::Reuse { pinion, before, save } => measure_reuse(pinion, before.as_ref(), save),
         Task::Micro { filter, save } => run_micro(filter.as_deref(), save),
@@ -190,6 +201,13 @@ fn compare_drivers(turns: &Turns, pinion: Option<PathBuf>) -> io::Result<()> {
     let plan = plan(turns, DRIVERS_WORKS, vec![Proxy::Pinion, Proxy::PinionEpoll], pinion);
     let is_whole = turns.work.is_empty() && turns.rounds >= 3;
     compare(Comparison::Drivers, &plan, turns.realtime, is_whole || turns.save)
+}
+
+fn compare_routes(turns: &Turns, pinion: Option<PathBuf>) -> io::Result<()> {
+    let pinion = pinion.map_or_else(peers::pinion::build, Ok)?;
+    let plan = plan(turns, ROUTES_WORKS, vec![Proxy::Pinion, Proxy::PinionRoutes], pinion);
+    let is_whole = turns.work.is_empty() && turns.rounds >= 3;
+    compare(Comparison::Routes, &plan, turns.realtime, is_whole || turns.save)
 }
 
 fn measure_reuse(pinion: Option<PathBuf>, before: Option<&PathBuf>, saves: bool) -> io::Result<()> {
@@ -263,6 +281,7 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
             Comparison::Peers { tls: true } => "peers-tls",
             Comparison::Runtimes => "runtimes",
             Comparison::Drivers => "drivers",
+            Comparison::Routes => "routes",
         };
         save(&machine.date, kind, &text)?;
     }

@@ -91,6 +91,8 @@ pub(crate) enum Comparison {
     Runtimes,
     /// Pinion on epoll by Pinion on io_uring.
     Drivers,
+    /// Pinion among 100,000 routes by Pinion with one.
+    Routes,
 }
 
 /// The whole report in Markdown.
@@ -107,6 +109,7 @@ pub(crate) fn markdown(
         Comparison::Peers { tls: true } => "Pinion, nginx and HAProxy over TLS",
         Comparison::Runtimes => "The bare relay on each runtime",
         Comparison::Drivers => "Pinion on io_uring and on epoll",
+        Comparison::Routes => "Pinion with one route, and with 100,000 more",
     };
     let _ = writeln!(text, "# {title}, {}\n", machine.date);
     let _ = writeln!(
@@ -139,7 +142,7 @@ fn figures_table(text: &mut String, comparison: Comparison, proxies: &[Proxy], s
     let names: Vec<String> = proxies.iter().map(Proxy::to_string).collect();
     let extra = match comparison {
         Comparison::Peers { .. } => &["pinion ÷ better peer", "first version", "product"][..],
-        Comparison::Runtimes | Comparison::Drivers => &["each ÷ first"][..],
+        Comparison::Runtimes | Comparison::Drivers | Comparison::Routes => &["each ÷ first"][..],
     };
     let _ = writeln!(text, "| work | figure | {} | {} |", names.join(" | "), extra.join(" | "));
     let _ = writeln!(text, "|{}", "---|".repeat(2 + names.len() + extra.len()));
@@ -150,7 +153,7 @@ fn figures_table(text: &mut String, comparison: Comparison, proxies: &[Proxy], s
             let shown: Vec<String> = cells.iter().map(|cell| cell.map_or("—".to_owned(), show)).collect();
             let tail = match comparison {
                 Comparison::Peers { .. } => compare_peers(proxies, &cells, target(work, figure), figure),
-                Comparison::Runtimes | Comparison::Drivers => compare_with_first(&cells),
+                Comparison::Runtimes | Comparison::Drivers | Comparison::Routes => compare_with_first(&cells),
             };
             let _ =
                 writeln!(text, "| {} | {} | {} | {tail} |", work.title(), figure.title(), shown.join(" | "));
