@@ -181,18 +181,18 @@ fn idle_connections_behind_tls_change_cores() {
     let authority = Authority::new();
     let origin = answering(authority.issue(&["localhost"]).server(None));
     let trusting = format!("backend_tls = {{ ca = {:?} }}", authority.file());
-    let pinion = Settings::to(&origin).cores("2").route(&trusting).start();
-    // One client after the other: each core has one of them now and then, and one connection is enough for both.
-    for _ in 0..40 {
-        let mut client = pinion.client();
-        assert_eq!(client.get("/").text(), "ok");
-    }
-    let borrowed: u64 = pinion.statistics().iter().map(|core| core.counter("backend_borrows")).sum();
-    assert!(
-        borrowed > 0 || origin.connections() <= 2,
-        "{borrowed} borrowed, {} opened",
-        origin.connections()
-    );
+    // A core that is kept from running for a millisecond lends too late, and each then has a connection of its own: a few
+    // starts, so that a busy machine proves nothing.
+    let borrows = || {
+        let pinion = Settings::to(&origin).cores("2").route(&trusting).start();
+        // One client after the other: each core has one of them now and then, and one connection is enough for both.
+        for _ in 0..40 {
+            let mut client = pinion.client();
+            assert_eq!(client.get("/").text(), "ok");
+        }
+        pinion.statistics().iter().map(|core| core.counter("backend_borrows")).sum::<u64>()
+    };
+    assert!((0..5).any(|_| borrows() > 0), "no core has ever borrowed: {} opened", origin.connections());
 }
 
 #[test]
