@@ -150,7 +150,7 @@ impl Work {
             Work::SecureIdle { sessions } => format!("idle WebSocket session over TLS, of {sessions}"),
             Work::Handshake { at_once } => format!("full TLS 1.3 handshake, {at_once} at once"),
             Work::Resumption { at_once } => format!("resumed TLS 1.3 handshake, {at_once} at once"),
-            Work::Storm { at_once } => format!("plain GET while {at_once} at once shake hands"),
+            Work::Storm { at_once } => format!("plain GET, 100/s, while {at_once} at once shake hands"),
         }
     }
 }
