@@ -4,6 +4,7 @@
 //! both. Either is brought up to date first, so that no old binary is praised.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::command;
 
@@ -27,13 +28,12 @@ pub(crate) fn short(root: &Path) -> bool {
     start(root, &target().join("debug").join("pinion"), &["--short".to_owned()])
 }
 
+/// Built with the whole workspace, as the tests are: by itself it has other features, and all below it would be compiled anew.
 fn start(root: &Path, binary: &Path, args: &[String]) -> bool {
-    let mut cargo = command::cargo(root);
-    cargo
-        .env("PINION_BIN", binary)
-        .args(["run", "--quiet", "--package", "tests", "--bin", "fire", "--"])
-        .args(args);
-    command::succeeds(&mut cargo)
+    let build = ["build", "--quiet", "--workspace", "--bin", "fire"];
+    let mut fire = Command::new(target().join("debug").join("fire"));
+    fire.current_dir(root).env("PINION_BIN", binary).args(args);
+    command::succeeds(command::cargo(root).args(build)) && command::succeeds(&mut fire)
 }
 
 /// Where cargo puts what it builds: this program lies in its `debug` folder.
