@@ -59,6 +59,8 @@ struct Task {
     /// `None` while it is being polled.
     work: Option<Work>,
     queued: Queued,
+    /// It has a place in the line of those that yield, even if it has been woken otherwise since.
+    in_line: bool,
 }
 
 /// Where a task waits to be polled.
@@ -74,7 +76,7 @@ pub(crate) struct Executor {
     number: u8,
     tasks: RefCell<Slab<Task>>,
     ready: RefCell<VecDeque<Key>>,
-    /// Tasks woken by new work. One that is in `ready` too, or was, is passed over.
+    /// Tasks woken by new work, each once. One that is in `ready` too, or was, is passed over unless it yields again.
     yielding: RefCell<VecDeque<Key>>,
     current: Cell<Option<Key>>,
     panics: Cell<u64>,
@@ -93,7 +95,8 @@ impl Executor {
     }
 
     pub(crate) fn spawn(&self, work: Work) -> Key {
-        let key = self.tasks.borrow_mut().insert(Task { work: Some(work), queued: Queued::Ready });
+        let key =
+            self.tasks.borrow_mut().insert(Task { work: Some(work), queued: Queued::Ready, in_line: false });
         assert!(u64::from(key.index) <= INDEX_MASK, "more tasks than descriptors can exist");
         self.ready.borrow_mut().push_back(key);
         key
@@ -117,7 +120,9 @@ impl Executor {
             && task.queued == Queued::Not
         {
             task.queued = Queued::Yielding;
-            yielding.push_back(key);
+            if !std::mem::replace(&mut task.in_line, true) {
+                yielding.push_back(key);
+            }
         }
         yielding.len()
     }
@@ -161,10 +166,12 @@ impl Executor {
 
     /// One that was woken otherwise since has had its turn, or will have it with the ready ones.
     fn next_yielding(&self) -> Option<Key> {
-        let (mut yielding, tasks) = (self.yielding.borrow_mut(), self.tasks.borrow());
+        let (mut yielding, mut tasks) = (self.yielding.borrow_mut(), self.tasks.borrow_mut());
         loop {
             let key = yielding.pop_front()?;
-            if tasks.get(key).is_some_and(|task| task.queued == Queued::Yielding) {
+            let Some(task) = tasks.get_mut(key) else { continue };
+            task.in_line = false;
+            if task.queued == Queued::Yielding {
                 return Some(key);
             }
         }
@@ -268,5 +275,33 @@ fn wake_elsewhere(number: u8, key: Key) {
         mailbox.post(Box::new(move || {
             with_core(|core| core.tasks.wake(key));
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_those_that_yield_holds_each_task_once() {
+        const PATIENT: usize = 40;
+        const BUSY: usize = 20;
+        let executor = Executor::new(0);
+        let mut keys: Vec<Key> =
+            (0..PATIENT + BUSY).map(|_| executor.spawn(Box::pin(std::future::pending()))).collect();
+        let busy = keys.split_off(PATIENT);
+        let mut longest = 0;
+        for _ in 0..500 {
+            executor.run_ready();
+            for &key in &keys {
+                longest = executor.wake_yielding(key).max(longest);
+            }
+            for &key in &busy {
+                longest = executor.wake_yielding(key).max(longest);
+                executor.wake(key);
+            }
+        }
+        assert_eq!(longest, PATIENT + BUSY);
+        executor.clear();
     }
 }
