@@ -29,13 +29,14 @@ const INTERVAL: Duration = Duration::from_millis(1);
 /// Changes of the part without load.
 const QUIET_CHANGES: u32 = 3_000;
 /// Rounds, each with a window of each kind.
-const ROUNDS: usize = 5;
-const WINDOW: Duration = Duration::from_secs(3);
+const ROUNDS: usize = 20;
+/// Short, so that a stall of the machine is in one of many.
+const WINDOW: Duration = Duration::from_secs(1);
 /// A part that other work disturbed is done so often at most.
 const TRIES: usize = 3;
 /// Above this share of the machine, other work disturbs.
 const OTHERS_MAX: f64 = 0.08;
-const WARMUP: Duration = Duration::from_secs(1);
+const WARMUP: Duration = Duration::from_millis(300);
 /// Requests per second: an open loop that leaves both processors time to spare.
 const RATE: f64 = 10_000.0;
 /// What the product promises of a change, from its commit to its effect on the last core.
@@ -52,25 +53,30 @@ struct Changer {
     server: ProxyServer,
     epoch: u32,
     took: Took,
+    /// How long [`Changer::compute`] takes.
+    computes: Duration,
 }
 
 /// What goes on beside the load.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Beside {
     Nothing,
+    /// The same once more: what differs from [`Beside::Nothing`] is noise.
+    NothingAgain,
+    /// A thread that takes as much of the core's processor as one that publishes, and does nothing to the proxy.
+    Computing,
     Changes,
-    /// By a thread that runs when its processor has nothing else to do.
-    ChangesWhenIdle,
 }
 
 impl Beside {
-    const ALL: [Beside; 3] = [Beside::Nothing, Beside::Changes, Beside::ChangesWhenIdle];
+    const ALL: [Beside; 4] = [Beside::Nothing, Beside::NothingAgain, Beside::Computing, Beside::Changes];
 
     fn title(self) -> &'static str {
         match self {
             Beside::Nothing => "no changes",
+            Beside::NothingAgain => "no changes, once more",
+            Beside::Computing => "no changes; a thread computes as long as a change takes, 1,000 times/s",
             Beside::Changes => "1,000 changes/s",
-            Beside::ChangesWhenIdle => "the same, by a thread with SCHED_IDLE",
         }
     }
 }
@@ -108,11 +114,13 @@ pub(crate) fn report() -> io::Result<(String, String)> {
         }
     }
     let quiet = changer.took;
+    let own = [&quiet.edit, &quiet.prepare, &quiet.effect].map(|part| part.value_at_quantile(0.5));
+    let computes = Duration::from_nanos(own.into_iter().sum());
     drop(changer.server);
 
     let priority = cores::raise_priority(false);
     let only = format!("{0}-{0}", cores::PROXY_CORE);
-    let mut changer = Changer::start(config, &only)?;
+    let mut changer = Changer { computes, ..Changer::start(config, &only)? };
     // Only now: a server starts on processors that its caller may use.
     cores::pin_to_load_core()?;
     let mut windows = Vec::new();
@@ -190,19 +198,24 @@ impl Changer {
         config.update(&cores).map_err(io::Error::other)?;
         let mut server = ProxyServer::new(config.snapshot(1));
         server.start().map_err(io::Error::other)?;
-        Ok(Changer { config, server, epoch: 1, took: Took::new() })
+        Ok(Changer { config, server, epoch: 1, took: Took::new(), computes: Duration::ZERO })
     }
 
     /// Changes without load; returns how much of the machine other work took.
     fn change_in_quiet(&mut self) -> io::Result<f64> {
         let own = || CpuReading::take(&[std::process::id()]);
         let (before, cpu) = (MachineReading::take(), own());
-        self.change_many(QUIET_CHANGES, &AtomicBool::new(false))?;
+        self.act_many(QUIET_CHANGES, &AtomicBool::new(false), Changer::change)?;
         Ok(MachineReading::take().others_since(&before, own().since(&cpu).ns))
     }
 
-    /// Changes one route a millisecond, until it is told to stop or has made `count` changes.
-    fn change_many(&mut self, count: u32, stop: &AtomicBool) -> io::Result<()> {
+    /// Acts once a millisecond, until it is told to stop or has acted `count` times.
+    fn act_many(
+        &mut self,
+        count: u32,
+        stop: &AtomicBool,
+        act: fn(&mut Changer) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut next = Instant::now();
         for _ in 0..count {
             while let Some(pause) = next.checked_duration_since(Instant::now()) {
@@ -213,7 +226,16 @@ impl Changer {
             }
             // Who is late does not catch up: changes in a burst are another load.
             next = (next + INTERVAL).max(Instant::now());
-            self.change()?;
+            act(self)?;
+        }
+        Ok(())
+    }
+
+    /// As long as a change takes on the thread that makes it, without one.
+    fn compute(&mut self) -> io::Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < self.computes {
+            std::hint::spin_loop();
         }
         Ok(())
     }
@@ -265,16 +287,18 @@ impl Changer {
             window: WINDOW,
             rate: Some(RATE),
         };
-        let stop = Arc::new(AtomicBool::new(beside == Beside::Nothing));
+        let act: Option<fn(&mut Changer) -> io::Result<()>> = match beside {
+            Beside::Nothing | Beside::NothingAgain => None,
+            Beside::Computing => Some(Changer::compute),
+            Beside::Changes => Some(Changer::change),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         thread::scope(|scope| {
             let changes = scope.spawn(|| {
                 // Beside the core, as on a machine where every processor has one: the load never sleeps.
                 cores::pin_to(cores::PROXY_CORE)?;
-                if beside == Beside::ChangesWhenIdle {
-                    cores::yield_to_all()?;
-                }
-                self.change_many(u32::MAX, &stop)
+                act.map_or(Ok(()), |act| self.act_many(u32::MAX, &stop, act))
             });
             // The proxy goes on: its idle connections to the origin end with the run's.
             let outcome = generator.run(&aim, move || told.store(true, Ordering::Relaxed));
@@ -305,8 +329,10 @@ fn write_windows(text: &mut String, windows: &[(Beside, Outcome)]) {
         text,
         "\n## What clients notice\n\nAn open loop of {RATE:.0} requests/s over 64 connections, each answer checked, corrected for \
          coordinated omission; proxy and the thread that publishes on processor {}, load and origin on \
-         processor {}, which never sleeps. {ROUNDS} windows of {} s each, in turns; one that other work disturbed is repeated.\n\n| | p50 µs | p99 µs (of each window) | to none | p99.9 µs | requests | faults | windows disturbed by other work |\n\
-         |---|---|---|---|---|---|---|---|",
+         processor {}, which never sleeps. {ROUNDS} windows of {} s each, in turns; one that other work disturbed is repeated. \
+         Medians of the windows, and between which values the middle half of them lies.\n\n\
+         | beside the load | p50 µs | p99 µs | middle half | to none | p99.9 µs | requests | faults | windows disturbed by other work |\n\
+         |---|---|---|---|---|---|---|---|---|",
         cores::PROXY_CORE,
         cores::LOAD_CORE,
         WINDOW.as_secs(),
@@ -319,17 +345,17 @@ fn write_windows(text: &mut String, windows: &[(Beside, Outcome)]) {
             let latencies = own.iter().filter_map(|outcome| outcome.latency.as_ref());
             latencies.map(|latency| us(latency, quantile)).collect()
         };
-        let spread: Vec<String> = each(0.99).iter().map(|us| format!("{us:.0}")).collect();
-        let p99 = median(each(0.99));
+        let p99 = at_share(each(0.99), 0.5);
         let disturbed = own.iter().filter(|outcome| outcome.is_disturbed() || outcome.backlog > 0).count();
         let _ = writeln!(
             text,
-            "| {} | {:.0} | {p99:.0} ({}) | {:.2} | {:.0} | {} | {} | {disturbed} |",
+            "| {} | {:.0} | {p99:.0} | {:.0}–{:.0} | {:.2} | {:.0} | {} | {} | {disturbed} |",
             beside.title(),
-            median(each(0.5)),
-            spread.join(", "),
+            at_share(each(0.5), 0.5),
+            at_share(each(0.99), 0.25),
+            at_share(each(0.99), 0.75),
             p99 / *before.get_or_insert(p99),
-            median(each(0.999)),
+            at_share(each(0.999), 0.5),
             own.iter().map(|outcome| outcome.requests).sum::<u64>(),
             own.iter().map(|outcome| outcome.faults).sum::<u64>(),
         );
@@ -347,7 +373,8 @@ fn us(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1_000.0
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The value below which this share of them lies.
+fn at_share(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    values.get((values.len() as f64 * share) as usize).copied().unwrap_or_default()
 }

@@ -37,13 +37,6 @@ pub(crate) fn raise_priority(realtime: bool) -> &'static str {
     if is_raised && is_group_raised { "all at raised priority" } else { "all at normal priority" }
 }
 
-/// Has the calling thread run only when nobody else wants its processor.
-pub(crate) fn yield_to_all() -> io::Result<()> {
-    let own = rustix::thread::gettid().as_raw_nonzero().to_string();
-    let status = Command::new("chrt").args(["--idle", "--pid", "0", &own]).status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("chrt ended with {status}"))) }
-}
-
 /// Lowest round-robin priority for this process; what it starts inherits it.
 fn make_realtime() -> bool {
     let own = std::process::id().to_string();

@@ -48,6 +48,11 @@ impl Backends {
         self.slots.iter().map(|slot| format!("http://{}", slot.addr)).collect()
     }
 
+    /// The first of them, which is never killed.
+    pub(crate) fn first(&self) -> SocketAddr {
+        self.slots[0].addr
+    }
+
     /// The last of them, which may be killed.
     pub(crate) fn last(&self) -> usize {
         self.slots.len() - 1

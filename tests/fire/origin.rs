@@ -1,5 +1,8 @@
 //! The backend process: this program, started as `fire origin NAME ADDR`, so that it can be killed with SIGKILL.
 //!
+//! What attackers asked for is answered by a thread behind the others: what an answer costs this machine is not to show as
+//! the proxy's latency. A connection goes to that thread for one answer and comes back.
+//!
 //! Prints its address once it listens, then one line for each POST that arrived whole; `backends.rs` reads both. It
 //! ends when its standard input does, so that it never outlives the program that started it.
 //!
@@ -14,13 +17,15 @@
 //! | `GET /ws` | an echo of WebSocket messages |
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::time::Duration;
 
 use harness::message::Request;
 use harness::ws::{self, opcode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Handle};
 use tokio::time::sleep;
 
 use crate::{content, frames, threads};
@@ -36,19 +41,29 @@ const SEND_BYTES: u32 = 128 * 1024;
 const LARGE_PAUSE: Duration = Duration::from_millis(20);
 const BACKLOG: u32 = 1_024;
 
+type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Runs the origin until its parent is gone.
 pub(crate) fn run(name: &str, addr: &str) -> std::io::Result<()> {
     threads::settle_as_well_behaved();
     end_with_parent();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let origin = Origin {
+        name: Box::leak(name.to_owned().into_boxed_str()),
+        for_all: runtime.handle().clone(),
+        for_attackers: thread_for_attackers()?,
+    };
+    let origin: &'static Origin = Box::leak(Box::new(origin));
     runtime.block_on(async {
         let listener = listen(addr)?;
         say(&listener.local_addr()?.to_string());
-        let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
         loop {
             // Out of descriptors, or a peer that has gone: the next one may do better.
             match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(serve(name, stream))),
+                Ok((stream, _)) => {
+                    let _ = stream.set_nodelay(true);
+                    tokio::spawn(serve(origin, BufReader::new(stream)));
+                }
                 Err(_) => sleep(Duration::from_millis(10)).await,
             }
         }
@@ -79,14 +94,61 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-async fn serve(name: &'static str, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let mut stream = BufReader::new(stream);
+/// Who answers, and on which threads.
+struct Origin {
+    name: &'static str,
+    for_all: Handle,
+    for_attackers: Handle,
+}
+
+/// A runtime on a thread of its own, behind everybody.
+fn thread_for_attackers() -> std::io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || {
+        threads::settle_as_attacker();
+        runtime.block_on(std::future::pending::<()>());
+    });
+    Ok(handle)
+}
+
+async fn serve(origin: &'static Origin, mut stream: BufReader<TcpStream>) {
     while let Some(request) = read_request(&mut stream).await {
-        if answer(name, &mut stream, &request).await.is_none() {
+        if is_of_attackers(&request) {
+            if let Ok(stream) = stream.into_inner().into_std() {
+                origin.for_attackers.spawn(answer_behind(origin, stream, request));
+            }
+            return;
+        }
+        if answer(origin.name, &mut stream, &request).await.is_none() {
             return;
         }
     }
+}
+
+/// The well-behaved come from another address, or past the proxy.
+fn is_of_attackers(request: &Request) -> bool {
+    request.field("x-forwarded-for").is_some_and(|client| client != Ipv4Addr::LOCALHOST.to_string())
+}
+
+/// One answer on the thread for attackers; then the connection is everybody's again.
+async fn answer_behind(origin: &'static Origin, stream: std::net::TcpStream, request: Request) {
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let mut stream = BufReader::new(stream);
+    if answer(origin.name, &mut stream, &request).await.is_some()
+        && let Ok(stream) = stream.into_inner().into_std()
+    {
+        origin.for_all.spawn(serve_again(origin, stream));
+    }
+}
+
+/// Boxed, for the two take turns without end.
+fn serve_again(origin: &'static Origin, stream: std::net::TcpStream) -> BoxFuture {
+    Box::pin(async move {
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            serve(origin, BufReader::new(stream)).await;
+        }
+    })
 }
 
 async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {

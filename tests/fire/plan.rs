@@ -85,11 +85,11 @@ impl World {
     pub(crate) fn manners(self) -> Manners {
         match self {
             World::Roomy => {
-                Manners { kept: 24, kept_rate: 12, fresh_rate: 30, sessions: 6, message_rate: 10 }
+                Manners { kept: 24, kept_rate: 12, direct: 12, fresh_rate: 30, sessions: 6, message_rate: 10 }
             }
             // New connections wait for their turn among the hoard, so they are few.
             World::Capped | World::Starved => {
-                Manners { kept: 12, kept_rate: 12, fresh_rate: 4, sessions: 3, message_rate: 10 }
+                Manners { kept: 12, kept_rate: 12, direct: 12, fresh_rate: 4, sessions: 3, message_rate: 10 }
             }
         }
     }

@@ -77,7 +77,9 @@ pub(crate) fn markdown(
 }
 
 const PREFACE: &str = "\
-The proxy has processor 0; backends, well-behaved clients and attackers share processor 1, in this order of priority. \
+The proxy has processor 0; backends, well-behaved clients, and behind them attackers and the backends' threads that answer \
+attackers share processor 1. *Direct* requests go past the proxy to a backend, as many on as many connections: what they take is \
+this machine's, not the proxy's. \
 Well-behaved clients send at a fixed rate and check every byte. *Lost* and *wrong* must be 0. A request is *cut by a \
 kill* if its answer had begun and names a backend process that was killed; a POST is *in flight at a kill* if it failed \
 while a backend was being killed. A GET without the beginning of an answer has no excuse: other backends live.\n";
@@ -113,9 +115,9 @@ fn accounts(text: &mut String, run: &Run) {
 fn latencies(text: &mut String, run: &Run, calm_p99: Option<u64>) {
     text.push_str("\nLatency of short messages in µs; the goal is a p99 on kept connections of at most twice the calm one.\n\n");
     text.push_str(
-        "| stage | kept p50 | p99 | p99.9 | p99 ÷ calm | goal | fresh p50 | p99 | session p50 | p99 |\n",
+        "| stage | kept p50 | p99 | p99.9 | p99 ÷ calm | goal | direct p50 | p99 | p99.9 | fresh p50 | p99 | session p50 | p99 |\n",
     );
-    text.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
+    text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
     for one in played(run) {
         let cell = |lane, percent| {
             one.tally.percentile(lane, percent).map_or_else(|| "—".to_owned(), |us| us.to_string())
@@ -129,11 +131,14 @@ fn latencies(text: &mut String, run: &Run, calm_p99: Option<u64>) {
         let ratio = ratio.map_or_else(|| "—".to_owned(), |ratio| format!("{ratio:.2}"));
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {ratio} | {goal} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {ratio} | {goal} | {} | {} | {} | {} | {} | {} | {} |",
             one.stage.name,
             cell(Lane::Kept, 50.0),
             cell(Lane::Kept, 99.0),
             cell(Lane::Kept, 99.9),
+            cell(Lane::Direct, 50.0),
+            cell(Lane::Direct, 99.0),
+            cell(Lane::Direct, 99.9),
             cell(Lane::Fresh, 50.0),
             cell(Lane::Fresh, 99.0),
             cell(Lane::Session, 50.0),

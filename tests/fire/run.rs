@@ -107,7 +107,8 @@ fn play(
     eprintln!("{} for {:.0} s", stage.name, stage.lasts.as_secs_f64());
     let kills = backends.lock().unwrap_or_else(PoisonError::into_inner).kills.clone();
     let before = kills.count();
-    let good = Good::start(pinion.addr(), &kills, stage.world.manners(), seed);
+    let backend = backends.lock().unwrap_or_else(PoisonError::into_inner).first();
+    let good = Good::start(pinion.addr(), backend, &kills, stage.world.manners(), seed);
     pause(HEAD_START);
     let attackers = Attackers::start(pinion.addr(), &kills, &stage, seed);
     let flapping = stage.flapping.then(|| Flapping::start(backends, seed));

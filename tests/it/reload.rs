@@ -45,12 +45,14 @@ fn a_change_of_listeners_is_told_and_waits_for_a_restart() {
     pinion.write_config(&Settings::to(&new).cores("0-0").listeners(2).toml());
     pinion.hang_up();
     wait::until("what can change at once has changed", || pinion.client().get("/").text() == "new");
-    let log = pinion.log();
-    let told = log.lines().find(|line| line.contains("takes effect after a restart")).unwrap_or_default();
-    assert!(told.contains("server.listen"), "{log}");
+    let told = wait::some("it is told", || {
+        let log = pinion.log();
+        log.lines().find(|line| line.contains("takes effect after a restart")).map(str::to_owned)
+    });
+    assert!(told.contains("server.listen"), "{told}");
     pinion.restart();
     assert_eq!(pinion.client().get("/").text(), "new");
-    assert_eq!(pinion.log().matches("listen   http://").count(), 1 + 2, "the successor has both");
+    wait::until("the successor has both", || pinion.log().matches("listen   http://").count() == 1 + 2);
 }
 
 #[test]

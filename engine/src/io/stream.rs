@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::task::Poll;
 use std::time::Duration;
@@ -35,9 +35,6 @@ pub struct TcpOptions {
     /// Congestion control by name, as in `tcp_available_congestion_control`; none: the kernel's default, except that
     /// connections within this host have the cheapest (decision 0020).
     pub congestion_control: Option<String>,
-    /// Room for this much of a long body from the first byte on, as far as `tcp_rmem` allows; the kernel would grow a
-    /// window step by step (decision 0021).
-    pub receive_bytes_min: Option<u32>,
     /// The kernel takes no more while it holds so many bytes that it has not sent (`TCP_NOTSENT_LOWAT`); none: as
     /// many as its send buffer holds, which is megabytes for a peer that does not read.
     pub unsent_bytes_max: Option<u32>,
@@ -72,32 +69,8 @@ impl TcpOptions {
         } else if address.ip().is_loopback() {
             socket.set_tcp_congestion(LOOPBACK_CONGESTION_CONTROL)?;
         }
-        if let Some(bytes) = self.receive_bytes_min {
-            make_room(socket, bytes)?;
-        }
         Ok(())
     }
-}
-
-/// Opens the receive window for `bytes` and leaves it to the kernel to open it further. `SO_RCVBUF` would fix it for
-/// good; a low-water mark only makes room to be reached, and stays behind when it is taken back.
-fn make_room(socket: &Socket2, bytes: u32) -> io::Result<()> {
-    for low_water in [libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX), 1] {
-        // SAFETY: the option is an int, and lives for the call.
-        let outcome = unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_RCVLOWAT,
-                (&raw const low_water).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        };
-        if outcome != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
 }
 
 /// The kernel only says "no such file", or that it is not permitted.

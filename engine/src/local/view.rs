@@ -9,9 +9,6 @@ use config_core::model::Model;
 use crate::io::TcpOptions;
 use crate::table::compile::Table;
 
-/// Room for an answer on a backend connection before we have read any of it.
-const BACKEND_ROOM_BYTES: u32 = 2 * 1024 * 1024;
-
 /// A table with what this core adds to it. Requests hold it by `Rc`, so that no count is shared between cores.
 pub(crate) struct View {
     pub(crate) table: Arc<Table>,
@@ -20,7 +17,7 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn new(table: Arc<Table>) -> View {
-        let tcp = TcpOptions { receive_bytes_min: Some(BACKEND_ROOM_BYTES), ..tcp_options(table.model()) };
+        let tcp = tcp_options(table.model());
         View { tcp, table }
     }
 
@@ -46,7 +43,6 @@ pub(crate) fn tcp_options(model: &Model) -> TcpOptions {
         keepalive: model.server.tcp_keepalive_ms.map(Duration::from_millis),
         user_timeout: model.server.tcp_user_timeout_ms.map(|ms| Duration::from_millis(ms.into())),
         congestion_control: model.server.congestion_control.clone(),
-        receive_bytes_min: None,
         unsent_bytes_max: Some(model.limits.high_water_bytes),
     }
 }

@@ -1,5 +1,7 @@
-//! A client that keeps its connection: requests at fixed times, whatever the answers before them took.
+//! A client that keeps its connection: requests at fixed times, whatever the answers before them took. Some of them go
+//! past the proxy, so that what the machine itself takes is known at the same time.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +13,8 @@ use super::tally::Lane;
 use crate::dice::Dice;
 use crate::http::Link;
 
-/// Sends `rate` requests a second until it is told to stop.
-pub(super) async fn run(shared: Arc<Shared>, rate: u64, mut dice: Dice) {
+/// Sends `rate` requests a second to `to` until it is told to stop.
+pub(super) async fn run(shared: Arc<Shared>, to: SocketAddr, lane: Lane, rate: u64, mut dice: Dice) {
     let step = Duration::from_micros(1_000_000 / rate.max(1));
     let mut due = Instant::now() + step.mul_f64(dice.below(1_000) as f64 / 1_000.0);
     let mut link: Option<Link> = None;
@@ -27,17 +29,17 @@ pub(super) async fn run(shared: Arc<Shared>, rate: u64, mut dice: Dice) {
         let counts_from = if was_busy { due } else { Instant::now() };
         let mut open = match link.take() {
             Some(open) => open,
-            None => match Link::open(shared.addr).await {
+            None => match Link::open(to).await {
                 Ok(open) => open,
                 Err(broken) => {
-                    shared.note(|tally| tally.no_connection(Lane::Kept, broken.how));
+                    shared.note(|tally| tally.no_connection(lane, broken.how));
                     due = Instant::now() + step;
                     continue;
                 }
             },
         };
         let request = Request::throw(shared.id(), &mut dice, false);
-        if request.run(&mut open, &shared, Lane::Kept, counts_from).await {
+        if request.run(&mut open, &shared, lane, counts_from).await {
             link = Some(open);
         }
         due += step;

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::dice::Dice;
 use crate::judge::Kills;
 use crate::threads;
-use tally::Tally;
+use tally::{Lane, Tally};
 
 /// How many of each kind, and how often each acts.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Manners {
     pub(crate) kept: u64,
     /// Requests per second on each of them.
     pub(crate) kept_rate: u64,
+    /// Connections kept past the proxy, with as many requests on each.
+    pub(crate) direct: u64,
     /// New connections per second.
     pub(crate) fresh_rate: u64,
     /// WebSocket sessions.
@@ -40,6 +42,8 @@ pub(crate) struct Manners {
 /// What every client needs.
 pub(crate) struct Shared {
     pub(crate) addr: SocketAddr,
+    /// A backend that is never killed.
+    pub(crate) backend: SocketAddr,
     pub(crate) kills: Kills,
     pub(crate) tally: Mutex<Tally>,
     stop: AtomicBool,
@@ -69,9 +73,16 @@ pub(crate) struct Good {
 
 impl Good {
     /// Starts them. Their request ids depend on `seed`, so that no two stages share one.
-    pub(crate) fn start(addr: SocketAddr, kills: &Kills, manners: Manners, seed: u64) -> Good {
+    pub(crate) fn start(
+        addr: SocketAddr,
+        backend: SocketAddr,
+        kills: &Kills,
+        manners: Manners,
+        seed: u64,
+    ) -> Good {
         let shared = Arc::new(Shared {
             addr,
+            backend,
             kills: kills.clone(),
             tally: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -103,7 +114,12 @@ async fn run(shared: Arc<Shared>, manners: Manners, seed: u64) {
     let mut dice = Dice::new(seed);
     let mut clients = JoinSet::new();
     for _ in 0..manners.kept {
-        clients.spawn(kept::run(Arc::clone(&shared), manners.kept_rate, Dice::new(dice.next())));
+        let (to, dice) = (shared.addr, Dice::new(dice.next()));
+        clients.spawn(kept::run(Arc::clone(&shared), to, Lane::Kept, manners.kept_rate, dice));
+    }
+    for _ in 0..manners.direct {
+        let (to, dice) = (shared.backend, Dice::new(dice.next()));
+        clients.spawn(kept::run(Arc::clone(&shared), to, Lane::Direct, manners.kept_rate, dice));
     }
     if manners.fresh_rate > 0 {
         clients.spawn(fresh::run(Arc::clone(&shared), manners.fresh_rate, Dice::new(dice.next())));

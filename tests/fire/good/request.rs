@@ -53,7 +53,7 @@ impl Request {
 
     /// Sends it, judges what comes, and notes both. Latency counts from `due`. True if the connection can go on.
     pub(super) async fn run(&self, link: &mut Link, shared: &Shared, lane: Lane, due: Instant) -> bool {
-        let row = Row::of(self.method);
+        let row = if lane == Lane::Direct { Row::Direct } else { Row::of(self.method) };
         shared.note(|tally| tally.sent(row));
         let asked =
             Asked { method: self.method, id: self.id, answer_len: self.answer_len, sent_at: Instant::now() };

@@ -23,11 +23,13 @@ pub(crate) enum Row {
     Post,
     /// A WebSocket message.
     Message,
+    /// A request past the proxy, to a backend that is never killed.
+    Direct,
 }
 
 impl Row {
     /// All of them.
-    pub(crate) const ALL: [Row; 3] = [Row::Get, Row::Post, Row::Message];
+    pub(crate) const ALL: [Row; 4] = [Row::Get, Row::Post, Row::Message, Row::Direct];
 
     /// The row of a request.
     pub(crate) fn of(method: Method) -> Row {
@@ -44,6 +46,8 @@ pub(crate) enum Lane {
     Kept,
     Fresh,
     Session,
+    /// As `Kept`, but past the proxy: what this machine itself takes at that time.
+    Direct,
 }
 
 /// Counts of one row.
@@ -77,8 +81,8 @@ impl Counts {
 /// Everything that one stage's well-behaved clients saw.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    rows: [Counts; 3],
-    lanes: [Histogram<u64>; 3],
+    rows: [Counts; 4],
+    lanes: [Histogram<u64>; 4],
     /// Connections that could not be had: as bad as a lost request.
     pub(crate) unconnected: u64,
     /// The first requests that were lost or answered wrongly, for the reader of the report.
@@ -91,8 +95,8 @@ impl Default for Tally {
     fn default() -> Tally {
         let histogram = || Histogram::new_with_max(LATENCY_US_MAX, 3).expect("these bounds are allowed");
         Tally {
-            rows: [Counts::default(); 3],
-            lanes: [histogram(), histogram(), histogram()],
+            rows: [Counts::default(); 4],
+            lanes: [histogram(), histogram(), histogram(), histogram()],
             unconnected: 0,
             troubles: Vec::new(),
             crashed: false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::super::{Bound, TcpListener, TcpOptions, TcpStream, sleep};
+use super::super::{Bound, TcpListener, TcpOptions, TcpStream};
 use super::{descriptors_of_core, on_core};
 
 fn some_options() -> TcpOptions {
@@ -14,7 +14,6 @@ fn some_options() -> TcpOptions {
         keepalive: Some(Duration::from_secs(77)),
         user_timeout: Some(Duration::from_millis(31_000)),
         congestion_control: Some("reno".to_owned()),
-        receive_bytes_min: None,
         unsent_bytes_max: Some(77_000),
     }
 }
@@ -84,40 +83,4 @@ fn only_connections_within_this_host_have_the_cheapest_congestion_control() {
     assert_eq!(congestion_control(&unset, "0.0.0.0:0"), default.trim(), "as the operator has set it up");
     let set = TcpOptions { congestion_control: Some(default.trim().to_owned()), ..unset };
     assert_eq!(congestion_control(&set, "127.0.0.1:0"), default.trim(), "as the operator wished");
-}
-
-#[test]
-fn room_for_long_bodies_is_there_from_the_start() {
-    // What the peer may send before anybody reads: with the usual window far less.
-    fn sent_ahead(room: Option<u32>) -> usize {
-        let sent = std::rc::Rc::new(std::cell::Cell::new(0));
-        let result = std::rc::Rc::clone(&sent);
-        on_core(async move {
-            let origin = StdListener::bind("127.0.0.1:0").unwrap();
-            let options = TcpOptions { receive_bytes_min: room, ..TcpOptions::default() };
-            let stream = TcpStream::connect(origin.local_addr().unwrap(), &options).await.unwrap();
-            let (mut peer, _) = origin.accept().unwrap();
-            peer.set_nonblocking(true).unwrap();
-            SockRef::from(&peer).set_send_buffer_size(64 * 1024).unwrap();
-            let piece = [7; 16 * 1024];
-            let mut idle = 0;
-            while idle < 20 {
-                match std::io::Write::write(&mut peer, &piece) {
-                    Ok(count) => {
-                        result.set(result.get() + count);
-                        idle = 0;
-                    }
-                    Err(_) => {
-                        idle += 1;
-                        sleep(Duration::from_millis(1)).await;
-                    }
-                }
-            }
-            drop(stream);
-        });
-        sent.get()
-    }
-    let (usual, roomy) = (sent_ahead(None), sent_ahead(Some(1024 * 1024)));
-    assert!(roomy >= 1024 * 1024, "only {roomy} bytes");
-    assert!(usual < roomy / 2, "{usual} bytes without, {roomy} with");
 }
