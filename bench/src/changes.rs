@@ -29,9 +29,9 @@ const INTERVAL: Duration = Duration::from_millis(1);
 /// Changes of the part without load.
 const QUIET_CHANGES: u32 = 3_000;
 /// Rounds, each with a window of each kind.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 50;
 /// Short, so that a stall of the machine is in one of many.
-const WINDOW: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_millis(400);
 /// A part that other work disturbed is done so often at most.
 const TRIES: usize = 3;
 /// Above this share of the machine, other work disturbs.
@@ -329,13 +329,13 @@ fn write_windows(text: &mut String, windows: &[(Beside, Outcome)]) {
         text,
         "\n## What clients notice\n\nAn open loop of {RATE:.0} requests/s over 64 connections, each answer checked, corrected for \
          coordinated omission; proxy and the thread that publishes on processor {}, load and origin on \
-         processor {}, which never sleeps. {ROUNDS} windows of {} s each, in turns; one that other work disturbed is repeated. \
+         processor {}, which never sleeps. {ROUNDS} windows of {} ms each, in turns; one that other work disturbed is repeated. \
          Medians of the windows, and between which values the middle half of them lies.\n\n\
          | beside the load | p50 µs | p99 µs | middle half | to none | p99.9 µs | requests | faults | windows disturbed by other work |\n\
          |---|---|---|---|---|---|---|---|---|",
         cores::PROXY_CORE,
         cores::LOAD_CORE,
-        WINDOW.as_secs(),
+        WINDOW.as_millis(),
     );
     let mut before = None;
     for beside in Beside::ALL {

@@ -64,6 +64,7 @@ async fn connect(ledger: &Ledger) -> Option<Stream> {
             ledger.check(is_excused, || format!("a client cannot connect: {error}"));
         }
         None => {
+            ledger.seen.given_up.set(ledger.seen.given_up.get() + 1);
             let rules = &ledger.plan.rules;
             let is_excused = rules.silent_connects > 0 || rules.backlog == 1 || ledger.drained.get();
             ledger.check(is_excused, || "a client waits for a connection for ever".to_owned());

@@ -31,6 +31,8 @@ pub(crate) struct Record {
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) connections: Cell<u64>,
+    /// Connections that a client no longer waited for; the proxy may have had them.
+    pub(crate) given_up: Cell<u64>,
     /// Final answers by their class, 2 to 5; 1 is interim ones, 0 unused.
     pub(crate) answers: RefCell<[u64; 6]>,
     pub(crate) sessions: Cell<u64>,

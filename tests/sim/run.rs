@@ -185,7 +185,8 @@ fn check_counters(ledger: &Ledger, proxy: &Proxy) {
     let ends = statuses.iter().sum::<u64>() + count("sessions") + count("requests_unanswered");
     ledger.check(count("requests") == ends, || format!("{} requests, {ends} ends", count("requests")));
     ledger.check(count("sessions") == count("sessions_ended"), || "sessions that never end".to_owned());
-    ledger.check(count("connections") <= seen.connections.get(), || "connections of nobody".to_owned());
+    let tried = seen.connections.get() + seen.given_up.get();
+    ledger.check(count("connections") <= tried, || "connections of nobody".to_owned());
     ledger.check(count("header_mismatches") == 0, || "damaged tables".to_owned());
     let (client, backend) = (&ledger.client_traffic, &ledger.backend_traffic);
     let bytes = [

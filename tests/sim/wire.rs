@@ -40,13 +40,16 @@ pub(crate) struct Wire {
     traffic: Rc<Traffic>,
     /// So many times more, it rests before it reads on; and how long.
     pub(crate) rests: (u32, Duration),
+    /// When the first bytes of the last head were there.
+    pub(crate) head_began_ms: u64,
 }
 
 impl Wire {
     pub(crate) fn new(stream: Stream, patience: Duration, traffic: &Rc<Traffic>) -> Wire {
         stream.start_receiving();
         let (stream, traffic) = (Rc::new(stream), Rc::clone(traffic));
-        Wire { stream, buf: Vec::new(), alarm: Alarm::new(), patience, traffic, rests: (0, Duration::ZERO) }
+        let (buf, alarm, rests) = (Vec::new(), Alarm::new(), (0, Duration::ZERO));
+        Wire { stream, buf, alarm, patience, traffic, rests, head_began_ms: 0 }
     }
 
     /// What is needed to send beside a reader of the wire.
@@ -96,6 +99,10 @@ impl Wire {
 
     /// The next head, its empty line included.
     pub(crate) async fn head(&mut self) -> Result<Head, End> {
+        if self.buf.is_empty() {
+            self.fill().await?;
+        }
+        self.head_began_ms = now_ms();
         loop {
             if let Some(end) = find(&self.buf, b"\r\n\r\n") {
                 let bytes: Vec<u8> = self.buf.drain(..end + 4).collect();
