@@ -10,17 +10,12 @@ use engine::simulation::{self, Chance};
 
 use crate::bodies::{Checker, Owner, Part};
 use crate::ledger::Ledger;
-use crate::message::pieces;
+use crate::message::{MARKER, UNASKED, pieces};
 use crate::plan::{Answer, BackendAct, ClientAct, Exchange, Framing, Manner};
 use crate::session;
 use crate::settings::backend_address;
 use crate::wire::{self, End, Head, Wire};
 
-/// After this long, the proxy knows that a connection has been closed or has said too much, where what is sent arrives at
-/// once: the network's latency and some turns. Well below the pool's own tick, which looks through all that are idle.
-const KNOWN_MS: u64 = 30;
-/// The same where it comes bit by bit through small buffers, or is held up.
-const KNOWN_LATE_MS: u64 = 1_000;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Accepts until the world closes. The task must be woken then.
@@ -86,12 +81,6 @@ struct Conn {
 }
 
 impl Conn {
-    fn known_ms(&self) -> u64 {
-        let plan = &self.ledger.plan;
-        let arrives_at_once = plan.rules.segment_bytes_max == u32::MAX && plan.manner != Manner::Hostile;
-        if arrives_at_once { KNOWN_MS } else { KNOWN_LATE_MS }
-    }
-
     /// One exchange; `None` when the connection has ended.
     async fn exchange(&mut self, head: Head) -> Option<()> {
         let ledger = Rc::clone(&self.ledger);
@@ -250,14 +239,15 @@ impl Conn {
                 sleep(Duration::from_millis(after_ms)).await;
                 simulation::disturb(self.address);
                 self.wire.sender().finish().await.ok()?;
-                self.spoiled_ms = Some(now_ms() + self.known_ms());
+                self.spoiled_ms = Some(now_ms() + self.ledger.plan.known_ms());
             }
             BackendAct::Babble { after_ms } => {
                 sleep(Duration::from_millis(after_ms)).await;
                 simulation::disturb(self.address);
-                self.wire.sender().send(b"and by the way\r\n\r\n").await.ok()?;
+                let words = if after_ms % 2 == 0 { unasked_answer() } else { b"and by the way\r\n\r\n".to_vec() };
+                self.wire.sender().send(&words).await.ok()?;
                 self.wire.sender().flush().await.ok()?;
-                self.spoiled_ms = Some(now_ms() + self.known_ms());
+                self.spoiled_ms = Some(now_ms() + self.ledger.plan.known_ms());
             }
             _ => {}
         }
@@ -303,6 +293,11 @@ impl Conn {
         });
         None
     }
+}
+
+/// A whole answer that nobody has asked for. It names the time, for the judge of who gets it.
+fn unasked_answer() -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\n{MARKER}: {UNASKED}/{}\r\nContent-Length: 0\r\n\r\n", now_ms()).into_bytes()
 }
 
 /// The client never sends a whole head that keeps the rules.

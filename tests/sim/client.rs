@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use engine::io::{Stream, TcpOptions, TcpStream, sleep};
+use engine::io::{Stream, TcpOptions, TcpStream, now_ms, sleep};
 use engine::simulation::{self, Chance};
 
 use crate::backend::part_of;
@@ -79,6 +79,7 @@ async fn ask(ledger: &Ledger, wire: &mut Wire, batch: &[&Exchange], before: &mut
         ClientAct::Leave { after_ms, reset } => Some((Duration::from_millis(after_ms), reset)),
         _ => None,
     });
+    before.asked_ms = now_ms();
     let go_ahead = Cell::new(false);
     let sender = wire.sender();
     let mut writes = pin!(write(&sender, batch, &go_ahead));

@@ -13,7 +13,7 @@ use harness::ws;
 use crate::backend::part_of;
 use crate::bodies::{Checker, Owner, Part};
 use crate::ledger::Ledger;
-use crate::message::MARKER;
+use crate::message::{MARKER, UNASKED};
 use crate::plan::{BackendAct, ClientAct, Exchange, Framing, Manner, Reading, SessionEnd};
 use crate::session;
 use crate::wire::{End, Head, Wire};
@@ -32,6 +32,8 @@ pub(crate) struct Before {
     may_end: bool,
     /// The client has read so late that the proxy may have given it up.
     is_late: bool,
+    /// When the client began to ask what it now reads the answers of.
+    pub(crate) asked_ms: u64,
 }
 
 /// So many reads of an answer are slow, where they are.
@@ -64,6 +66,11 @@ pub(crate) async fn read(
         }
     }
     Flow::GoesOn
+}
+
+/// When this answer was said, if nobody had asked for it.
+fn unasked(head: &Head) -> Option<u64> {
+    head.field(MARKER)?.strip_prefix(UNASKED)?.strip_prefix('/')?.parse().ok()
 }
 
 struct Judge<'a> {
@@ -106,6 +113,10 @@ impl Judge<'_> {
             return Flow::Over;
         };
         simulation::remark(|| format!("client gets {status} for {number}"));
+        if let Some(said_ms) = unasked(&head) {
+            self.check_unasked(said_ms, before);
+            return Flow::Over;
+        }
         match self.check_marker(&head) {
             Some(attempt) if status == 101 => self.session(wire, &head, attempt).await,
             Some(attempt) => self.of_backend(wire, &head, status, attempt, before).await,
@@ -125,6 +136,16 @@ impl Judge<'_> {
         if !holds {
             self.violate(what);
         }
+    }
+
+    /// An answer that nobody had asked for may be taken for this one's only if it was on its way when this one was asked: of
+    /// what was there before, the proxy had to know.
+    fn check_unasked(&self, said_ms: u64, before: &Before) {
+        let plan = &self.ledger.plan;
+        let was_known = before.asked_ms > said_ms + plan.known_ms() && plan.manner != Manner::Hostile;
+        self.check(!was_known, || {
+            format!("asked at {} ms, it gets what a backend said unasked at {said_ms} ms", before.asked_ms)
+        });
     }
 
     /// The attempt that answered; `None` for an answer of the proxy itself.

@@ -14,6 +14,8 @@ pub(crate) struct Message {
 
 /// Names the exchange and the attempt in an answer.
 pub(crate) const MARKER: &str = "x-exchange";
+/// Stands in it for the exchange where nobody had asked.
+pub(crate) const UNASKED: &str = "unasked";
 /// The exchange that a poisoned answer claims to be for: none.
 const NOBODY: u32 = 99_999_999;
 

@@ -428,6 +428,16 @@ impl Drawing<'_> {
     }
 }
 
+impl Plan {
+    /// After this long, in ms, the proxy knows that a connection has been closed or has said too much. Where what is sent
+    /// arrives at once: the network's latency and some turns, well below the pool's own tick, which looks through all that are
+    /// idle. Elsewhere it comes bit by bit through small buffers, or is held up.
+    pub(crate) fn known_ms(&self) -> u64 {
+        let arrives_at_once = self.rules.segment_bytes_max == u32::MAX && self.manner != Manner::Hostile;
+        if arrives_at_once { 30 } else { 1_000 }
+    }
+}
+
 impl Exchange {
     /// RFC 9110 9.2.2.
     pub(crate) fn is_idempotent(&self) -> bool {
