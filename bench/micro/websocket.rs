@@ -29,6 +29,25 @@ fn read_head(c: &mut Criterion) {
     });
 }
 
+/// As the meter does it: one head after the other, each where the frame before it ends.
+fn read_heads(c: &mut Criterion) {
+    let one = small_frame(64);
+    let many = one.repeat(4096 / one.len());
+    let reader = FrameReader::new(Rules { sender: Role::Client, extensions: false });
+    let mut group = c.benchmark_group("ws: frame head");
+    group.throughput(Throughput::Elements((many.len() / one.len()) as u64));
+    group.bench_function("of 64 bytes among 4 KiB of them", |b| {
+        b.iter(|| {
+            let (reader, mut rest) = (black_box(&reader), black_box(&many[..]));
+            while let Some(frame) = reader.whole_frame(rest) {
+                rest = &rest[frame.size..];
+            }
+            rest.len()
+        });
+    });
+    group.finish();
+}
+
 fn pass_meter(c: &mut Criterion) {
     let limits = MeterLimits { message_bytes_max: Some(1 << 20), extensions: false };
     let one = small_frame(64);
@@ -44,5 +63,5 @@ fn pass_meter(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, read_head, pass_meter);
+criterion_group!(benches, read_head, read_heads, pass_meter);
 criterion_main!(benches);

@@ -244,7 +244,8 @@ impl Conn {
             BackendAct::Babble { after_ms } => {
                 sleep(Duration::from_millis(after_ms)).await;
                 simulation::disturb(self.address);
-                let words = if after_ms % 2 == 0 { unasked_answer() } else { b"and by the way\r\n\r\n".to_vec() };
+                let words =
+                    if after_ms % 2 == 0 { unasked_answer() } else { b"and by the way\r\n\r\n".to_vec() };
                 self.wire.sender().send(&words).await.ok()?;
                 self.wire.sender().flush().await.ok()?;
                 self.spoiled_ms = Some(now_ms() + self.ledger.plan.known_ms());

@@ -61,21 +61,24 @@ fn parse(text: &str) -> Result<Backend, String> {
     let scheme_name = url.scheme();
     let shown_path = if root_path == "/" { "" } else { &root_path };
     let url = format!("{scheme_name}://{location}{shown_path}");
-    let id = BackendId::new(&ids::derive(&url));
-    let tls = matches!(scheme, Scheme::Https | Scheme::Wss).then(Arc::default);
-    Ok(Backend {
-        id,
+    Ok(Backend { path_prefix, root_path, ..with_defaults(url, scheme, location) })
+}
+
+/// A backend of which its canonical URL says no more.
+fn with_defaults(url: String, scheme: Scheme, location: Location) -> Backend {
+    Backend {
+        id: BackendId::new(&ids::derive(&url)),
         url,
         scheme,
         location,
-        path_prefix,
-        root_path,
+        path_prefix: String::new(),
+        root_path: "/".to_owned(),
         weight: 1,
         max_connections: None,
         send_proxy: None,
-        tls,
+        tls: matches!(scheme, Scheme::Https | Scheme::Wss).then(Arc::default),
         slow_start_ms: 0,
-    })
+    }
 }
 
 /// The URL as it may stand in a log: whatever is before an `@` may be a password.
@@ -98,22 +101,7 @@ fn unix(path: &str) -> Result<Backend, String> {
     if path.bytes().any(|byte| byte.is_ascii_control()) {
         return Err("a control character in the path".to_owned());
     }
-    let url = format!("unix:{path}");
-    let location = Location::Unix { path: PathBuf::from(path) };
-    let (path_prefix, root_path) = (String::new(), "/".to_owned());
-    Ok(Backend {
-        id: BackendId::new(&ids::derive(&url)),
-        url,
-        scheme: Scheme::Http,
-        location,
-        path_prefix,
-        root_path,
-        weight: 1,
-        max_connections: None,
-        send_proxy: None,
-        tls: None,
-        slow_start_ms: 0,
-    })
+    Ok(with_defaults(format!("unix:{path}"), Scheme::Http, Location::Unix { path: PathBuf::from(path) }))
 }
 
 #[cfg(test)]

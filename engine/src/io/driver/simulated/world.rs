@@ -234,8 +234,11 @@ impl World {
             }
             return;
         }
+        if pipe.sent.is_empty() && !pipe.fin {
+            return; // A reset has taken what was under way.
+        }
         if pipe.sent.is_empty() {
-            pipe.ended = pipe.fin;
+            pipe.ended = true;
             self.note([2, u64::from(number), side as u64], || {
                 format!("net     {number}:{side} the end arrives")
             });
@@ -291,7 +294,12 @@ impl World {
             return;
         }
         conn.reset[side] = true;
-        conn.pipes[side].sent.clear();
+        let outgoing = &mut conn.pipes[side];
+        if !outgoing.sent.is_empty() {
+            // The end that is behind what is lost never leaves.
+            outgoing.sent.clear();
+            outgoing.fin = false;
+        }
         let incoming = &mut conn.pipes[1 - side];
         incoming.sent.clear();
         if is_lossy {
