@@ -78,7 +78,7 @@ pub(crate) fn markdown(
 
 const PREFACE: &str = "\
 The proxy has processor 0; backends, well-behaved clients, and behind them attackers and the backends' threads that answer \
-attackers share processor 1. *Direct* requests go past the proxy to a backend, as many on as many connections: what they take is \
+attackers share processor 1. *Direct* requests go past the proxy to a backend, at the same rate on twelve connections: what they take is \
 this machine's, not the proxy's. \
 Well-behaved clients send at a fixed rate and check every byte. *Lost* and *wrong* must be 0. A request is *cut by a \
 kill* if its answer had begun and names a backend process that was killed; a POST is *in flight at a kill* if it failed \

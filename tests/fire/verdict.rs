@@ -3,6 +3,7 @@
 //! Called by `main.rs` on a finished run; each fault is one line for a person. No line, no fault.
 
 use crate::attack::FAULT;
+use crate::good::tally::Row;
 use crate::plan::{SOAK_FIRST, SOAK_SECOND, World};
 use crate::run::{Life, Played, Run};
 
@@ -39,7 +40,7 @@ fn of_stage(life: &Life, played: &Played) -> Vec<String> {
     fault(all.lost > 0, format!("{} requests lost", all.lost));
     fault(all.wrong > 0, format!("{} wrong answers", all.wrong));
     fault(tally.unconnected > 0, format!("{} connections could not be had", tally.unconnected));
-    fault(all.good == 0, "no request was answered at all".to_owned());
+    fault(tally.counts(Row::Get).good == 0, "no GET was answered at all".to_owned());
     fault(all.unaccounted() > 0, format!("{} requests in no class", all.unaccounted()));
     fault(tally.crashed, "a well-behaved client of ours crashed".to_owned());
     for ((attack, label), count) in played.outcomes.iter().filter(|((_, label), _)| label.starts_with(FAULT))
