@@ -63,7 +63,7 @@ enum Beside {
     Nothing,
     /// The same once more: what differs from [`Beside::Nothing`] is noise.
     NothingAgain,
-    /// A thread that takes as much of the core's processor as one that publishes, and does nothing to the proxy.
+    /// A thread that takes about as much of the core's processor as one that publishes, and does nothing to the proxy.
     Computing,
     Changes,
 }
@@ -75,7 +75,9 @@ impl Beside {
         match self {
             Beside::Nothing => "no changes",
             Beside::NothingAgain => "no changes, once more",
-            Beside::Computing => "no changes; a thread computes as long as a change takes, 1,000 times/s",
+            Beside::Computing => {
+                "no changes; a thread computes as long as a change took without requests, 1,000 times/s"
+            }
             Beside::Changes => "1,000 changes/s",
         }
     }
@@ -231,7 +233,7 @@ impl Changer {
         Ok(())
     }
 
-    /// As long as a change takes on the thread that makes it, without one.
+    /// As long as a change took without requests, to its effect on the last core; beside requests one takes somewhat less.
     fn compute(&mut self) -> io::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < self.computes {
