@@ -148,9 +148,9 @@ fn latencies(text: &mut String, run: &Run, calm_p99: Option<u64>) {
 }
 
 fn resources(text: &mut String, run: &Run) {
-    text.push_str("\nThe proxy at work and at rest after it (no clients, every deadline passed):\n\n");
-    text.push_str("| stage | backends killed | busy % | files, most | Pss MiB, most | at rest: files | Pss MiB | busy % | s until then |\n");
-    text.push_str("|---|---|---|---|---|---|---|---|---|\n");
+    text.push_str("\nThe proxy at work and at rest after it (no clients, every deadline passed; *settled*: its memory fell no more):\n\n");
+    text.push_str("| stage | backends killed | busy % | files, most | Pss MiB, most | at rest: files | Pss MiB | settled | busy % | s until then |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
     for life in &run.lives {
         start_row(text, life);
         for one in &life.played {
@@ -160,7 +160,7 @@ fn resources(text: &mut String, run: &Run) {
             };
             let _ = writeln!(
                 text,
-                "| {} | {} | {:.0} | {} | {} | {} | {} | {:.1} | {:.1} |",
+                "| {} | {} | {:.0} | {} | {} | {} | {} | {} | {:.1} | {:.1} |",
                 one.stage.name,
                 one.kills,
                 work.busy * 100.0,
@@ -168,6 +168,7 @@ fn resources(text: &mut String, run: &Run) {
                 mib(work.memory_kib_max),
                 rest.files,
                 mib(rest.memory_kib),
+                if rest.settled { "yes" } else { "—" },
                 rest.busy * 100.0,
                 rest.took.as_secs_f64()
             );
@@ -179,7 +180,7 @@ fn start_row(text: &mut String, life: &Life) {
     if let Some(rest) = life.start {
         let _ = writeln!(
             text,
-            "| *{:?}, before any client* | | | | | {} | {} | {:.1} | |",
+            "| *{:?}, before any client* | | | | | {} | {} | | {:.1} | |",
             life.world,
             rest.files,
             mib(rest.memory_kib),

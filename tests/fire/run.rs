@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Run {
 fn live(world: World, stages: Vec<Stage>, backends: &Arc<Mutex<Backends>>, seed: u64) -> Life {
     let urls = backends.lock().unwrap_or_else(PoisonError::into_inner).urls();
     let mut pinion = world.settings(&urls).start();
-    let start = world::rest(&mut pinion, 0, Duration::ZERO);
+    let start = world::start(&mut pinion);
     let mut life =
         Life { world, start, played: Vec::new(), ended_well: false, panics: Vec::new(), paused: false };
     let files = start.map_or(0, |rest| rest.files);
@@ -119,6 +119,6 @@ fn play(
     }
     pause(HEAD_START);
     let tally = good.stop();
-    let rest = world::rest(pinion, files, world::REST_PATIENCE);
+    let rest = world::rest(pinion, files, stage.lasts);
     Played { kills: kills.count() - before, stage, tally, outcomes, work, rest }
 }

@@ -11,6 +11,8 @@ use crate::run::{Life, Played, Run};
 const IDLE_BUSY_MAX: f64 = 0.05;
 /// Two equal halves of a soak may differ by what an allocator rounds up, but not by what each request leaves.
 const SOAK_GROWTH_KIB_MAX: u64 = 4 * 1024;
+/// What a proxy at rest may have more than before its first client: its tables have grown once, buffers have been touched.
+const KEPT_KIB_MAX: u64 = 8 * 1024;
 
 /// Every fault of a run.
 pub(crate) fn faults(run: &Run) -> Vec<String> {
@@ -53,6 +55,11 @@ fn of_stage(life: &Life, played: &Played) -> Vec<String> {
     };
     let is_leaking = rest.files > start.files;
     fault(is_leaking, format!("{} descriptors at rest, {} at the start", rest.files, start.files));
+    let kept = rest.memory_kib.saturating_sub(start.memory_kib);
+    fault(
+        rest.settled && kept > KEPT_KIB_MAX,
+        format!("keeps {kept} KiB at rest that it did not have at the start"),
+    );
     fault(rest.busy > IDLE_BUSY_MAX, format!("spins: {:.0} % of a processor at rest", rest.busy * 100.0));
     faults
 }

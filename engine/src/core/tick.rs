@@ -1,4 +1,4 @@
-//! What a core does once a second: trims its pools and buffers, checks its table, publishes what the loop counts.
+//! What a core does once a second: trims its pools, buffers and memory, checks its table, publishes what the loop counts.
 
 use super::drain;
 use crate::io;
@@ -12,6 +12,7 @@ pub(crate) fn tick(local: &Local) {
     local.verify_table();
     drain::tick(local);
     io::trim_buffers();
+    io::give_back_freed();
     publish_gauges(local);
 }
 

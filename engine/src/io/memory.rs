@@ -1,4 +1,4 @@
-//! How the process's memory is paged.
+//! How the process's memory is paged, and given back.
 
 use std::io;
 
@@ -14,6 +14,16 @@ pub fn refuse_huge_pages() -> io::Result<()> {
     let outcome =
         unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1 as libc::c_ulong, UNUSED, UNUSED, UNUSED) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives the kernel what this thread freed a while ago. mimalloc does so by itself only with later work of the same thread, so
+/// that an idle core would keep what a busy hour left behind. Takes about 10 us. Without the feature `mimalloc`, nothing.
+pub(crate) fn give_back_freed() {
+    #[cfg(feature = "mimalloc")]
+    // SAFETY: may be called at any time on any thread; it touches free blocks only.
+    unsafe {
+        libmimalloc_sys::mi_collect(false);
+    }
 }
 
 #[cfg(test)]

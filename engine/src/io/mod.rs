@@ -22,6 +22,7 @@ pub(crate) use driver::simulated;
 pub use driver::{Choice, Features};
 pub use files::{open_files, open_files_max, raise_open_files};
 pub use listener::{Accepted, Bound, TcpListener};
+pub(crate) use memory::give_back_freed;
 pub use memory::refuse_huge_pages;
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};
 pub use ring::ring::{Options, Remote, Runtime, SMALL_BYTES};

@@ -16,7 +16,7 @@ use config_core::model::{Route, RouteChange, Routes, VirtualHost};
 use config_core::shards::Shards;
 
 use super::host::{Name, is_normal, key};
-use super::shard::{Shard, Slot};
+use super::shard::{Entry, Shard};
 
 /// Most dots in a name: 253 bytes, every other one a dot. A bit for each of these depths.
 const DEPTHS: usize = 128;
@@ -144,21 +144,19 @@ impl<T> Router<T> {
 
     /// Rebuilds each shard that an edit belongs to, once.
     fn apply(&mut self, mut edits: Vec<Edit<T>>) {
+        let seed = self.seed;
         edits.sort_by_key(|edit| shard_of(edit.hash));
-        let mut edits = edits.into_iter().peekable();
-        while let Some(first) = edits.next() {
-            let number = shard_of(first.hash);
-            let mut slots: Vec<Slot<T>> = self.shards.at(number).slots().cloned().collect();
-            let mut next = Some(first);
-            while let Some(Edit { name, value, .. }) = next {
+        for edits in edits.chunk_by(|left, right| shard_of(left.hash) == shard_of(right.hash)) {
+            let shard = self.shards.at_mut(shard_of(edits[0].hash));
+            let running = shard.clone();
+            let mut entries: Vec<Entry<'_, T>> = running.entries().collect();
+            for Edit { name, value, .. } in edits {
                 match value {
-                    Some(value) => slots.push(Slot::new(&name, value)),
-                    None => slots.retain(|slot| slot.name() != name.as_bytes()),
+                    Some(value) => entries.push((name.as_bytes(), Arc::clone(value))),
+                    None => entries.retain(|(kept, _)| *kept != name.as_bytes()),
                 }
-                next = edits.next_if(|edit| shard_of(edit.hash) == number);
             }
-            let seed = self.seed;
-            *self.shards.at_mut(number) = Shard::build(slots, |name| hash(name, seed));
+            *shard = Shard::build(&entries, |name| hash(name, seed));
         }
     }
 }

@@ -29,8 +29,8 @@ const STATIC: u32 = u32::MAX;
 const HEAP_BASE: u32 = 1 << 20;
 /// A widened window is halved after so many turns in which no receive ran dry.
 const CALM_TURNS: u32 = 1024;
-/// Buffers of each kind whose memory is given back at a time.
-const TRIM_MAX: usize = 32;
+/// Unused buffers of each kind whose memory is given back at a time, if that is more than a quarter of them.
+const TRIM_MIN: usize = 32;
 /// Heap buffers kept for reuse, per core; more than that go back to the allocator.
 const HEAP_SPARE_MAX: usize = 256;
 /// A spare heap buffer keeps at most this capacity, so that one large body does not pin memory for good.
@@ -406,7 +406,7 @@ impl Group {
         let free = self.free.borrow();
         let unused = self.unused.replace(free.len()).min(free.len());
         let resident = |id: &&u16| self.resident[**id as usize].get();
-        for id in free[..unused].iter().filter(resident).take(TRIM_MAX) {
+        for id in free[..unused].iter().filter(resident).take(trimmed(unused)) {
             let bytes = self.plan.bytes_each as usize;
             self.memory.forget(*id as usize * bytes, bytes);
             self.resident[*id as usize].set(false);
@@ -466,6 +466,11 @@ impl Offers {
     }
 }
 
+/// How many of so many unused buffers one trim gives back.
+fn trimmed(unused: usize) -> usize {
+    unused.min(TRIM_MIN.max(unused / 4))
+}
+
 /// Buffers that we fill: forwarded heads, chunk heads, answers, copies.
 #[derive(Default)]
 struct Heap {
@@ -489,7 +494,7 @@ impl Heap {
     }
 
     fn trim(&mut self) {
-        self.spare.drain(..self.unused.min(TRIM_MAX));
+        self.spare.drain(..trimmed(self.unused));
         self.unused = self.spare.len();
     }
 
