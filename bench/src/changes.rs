@@ -53,8 +53,8 @@ struct Changer {
     server: ProxyServer,
     epoch: u32,
     took: Took,
-    /// How long [`Changer::compute`] takes.
-    computes: Duration,
+    /// The same of changes by a thread that does not give way.
+    took_as_equal: Took,
 }
 
 /// What goes on beside the load.
@@ -63,21 +63,20 @@ enum Beside {
     Nothing,
     /// The same once more: what differs from [`Beside::Nothing`] is noise.
     NothingAgain,
-    /// A thread that takes about as much of the core's processor as one that publishes, and does nothing to the proxy.
-    Computing,
+    /// By a thread with the core's own niceness.
+    ChangesAsEqual,
+    /// By one that gives way to the core, as the product does it.
     Changes,
 }
 
 impl Beside {
-    const ALL: [Beside; 4] = [Beside::Nothing, Beside::NothingAgain, Beside::Computing, Beside::Changes];
+    const ALL: [Beside; 4] = [Beside::Nothing, Beside::NothingAgain, Beside::ChangesAsEqual, Beside::Changes];
 
     fn title(self) -> &'static str {
         match self {
             Beside::Nothing => "no changes",
             Beside::NothingAgain => "no changes, once more",
-            Beside::Computing => {
-                "no changes; a thread computes as long as a change took without requests, 1,000 times/s"
-            }
+            Beside::ChangesAsEqual => "1,000 changes/s by a thread as important as the core",
             Beside::Changes => "1,000 changes/s",
         }
     }
@@ -116,13 +115,11 @@ pub(crate) fn report() -> io::Result<(String, String)> {
         }
     }
     let quiet = changer.took;
-    let own = [&quiet.edit, &quiet.prepare, &quiet.effect].map(|part| part.value_at_quantile(0.5));
-    let computes = Duration::from_nanos(own.into_iter().sum());
     drop(changer.server);
 
     let priority = cores::raise_priority(false);
     let only = format!("{0}-{0}", cores::PROXY_CORE);
-    let mut changer = Changer { computes, ..Changer::start(config, &only)? };
+    let mut changer = Changer::start(config, &only)?;
     // Only now: a server starts on processors that its caller may use.
     cores::pin_to_load_core()?;
     let mut windows = Vec::new();
@@ -157,6 +154,9 @@ pub(crate) fn report() -> io::Result<(String, String)> {
     let remark = if disturbed > OTHERS_MAX { " (disturbed by other work)" } else { "" };
     quiet.write(&mut text, &format!("{count} cores, no requests{remark}"));
     changer.took.write(&mut text, &format!("1 core, {RATE:.0} requests/s"));
+    changer
+        .took_as_equal
+        .write(&mut text, &format!("1 core, {RATE:.0} requests/s, as important as the core"));
     let effect = |took: &Took| us(&took.effect, 0.99);
     let worst = effect(&quiet).max(effect(&changer.took));
     let verdict = if worst <= EFFECT_US_MAX { "met" } else { "**missed**" };
@@ -200,24 +200,19 @@ impl Changer {
         config.update(&cores).map_err(io::Error::other)?;
         let mut server = ProxyServer::new(config.snapshot(1));
         server.start().map_err(io::Error::other)?;
-        Ok(Changer { config, server, epoch: 1, took: Took::new(), computes: Duration::ZERO })
+        Ok(Changer { config, server, epoch: 1, took: Took::new(), took_as_equal: Took::new() })
     }
 
     /// Changes without load; returns how much of the machine other work took.
     fn change_in_quiet(&mut self) -> io::Result<f64> {
         let own = || CpuReading::take(&[std::process::id()]);
         let (before, cpu) = (MachineReading::take(), own());
-        self.act_many(QUIET_CHANGES, &AtomicBool::new(false), Changer::change)?;
+        self.change_many(QUIET_CHANGES, &AtomicBool::new(false))?;
         Ok(MachineReading::take().others_since(&before, own().since(&cpu).ns))
     }
 
-    /// Acts once a millisecond, until it is told to stop or has acted `count` times.
-    fn act_many(
-        &mut self,
-        count: u32,
-        stop: &AtomicBool,
-        act: fn(&mut Changer) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Changes once a millisecond, until it is told to stop or has done so `count` times.
+    fn change_many(&mut self, count: u32, stop: &AtomicBool) -> io::Result<()> {
         let mut next = Instant::now();
         for _ in 0..count {
             while let Some(pause) = next.checked_duration_since(Instant::now()) {
@@ -228,16 +223,7 @@ impl Changer {
             }
             // Who is late does not catch up: changes in a burst are another load.
             next = (next + INTERVAL).max(Instant::now());
-            act(self)?;
-        }
-        Ok(())
-    }
-
-    /// As long as a change took without requests, to its effect on the last core; beside requests one takes somewhat less.
-    fn compute(&mut self) -> io::Result<()> {
-        let begun = Instant::now();
-        while begun.elapsed() < self.computes {
-            std::hint::spin_loop();
+            self.change()?;
         }
         Ok(())
     }
@@ -289,18 +275,25 @@ impl Changer {
             window: WINDOW,
             rate: Some(RATE),
         };
-        let act: Option<fn(&mut Changer) -> io::Result<()>> = match beside {
-            Beside::Nothing | Beside::NothingAgain => None,
-            Beside::Computing => Some(Changer::compute),
-            Beside::Changes => Some(Changer::change),
-        };
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         thread::scope(|scope| {
             let changes = scope.spawn(|| {
                 // Beside the core, as on a machine where every processor has one: the load never sleeps.
                 cores::pin_to(cores::PROXY_CORE)?;
-                act.map_or(Ok(()), |act| self.act_many(u32::MAX, &stop, act))
+                match beside {
+                    Beside::Nothing | Beside::NothingAgain => Ok(()),
+                    Beside::ChangesAsEqual => {
+                        std::mem::swap(&mut self.took, &mut self.took_as_equal);
+                        let done = self.change_many(u32::MAX, &stop);
+                        std::mem::swap(&mut self.took, &mut self.took_as_equal);
+                        done
+                    }
+                    Beside::Changes => {
+                        engine::io::give_way();
+                        self.change_many(u32::MAX, &stop)
+                    }
+                }
             });
             // The proxy goes on: its idle connections to the origin end with the run's.
             let outcome = generator.run(&aim, move || told.store(true, Ordering::Relaxed));

@@ -209,7 +209,7 @@ impl Operator<'_> {
                 tracing::info!("reload: comes after the restart that is under way");
                 restart.reload = true;
             }
-            None => drop(reload::reload(self.sources, &*self.publisher)),
+            None => reload_aside(self.sources, &*self.publisher),
         }
     }
 
@@ -270,6 +270,21 @@ impl Operator<'_> {
             }
         }
     }
+}
+
+/// Reloads on a thread that gives way to the cores. Not on this one: it also starts successors, whose cores would inherit that.
+fn reload_aside(sources: &Sources, publisher: &dyn Publish) {
+    thread::scope(|scope| {
+        let reload = || {
+            engine::io::give_way();
+            reload::reload(sources, publisher);
+        };
+        if let Err(error) =
+            thread::Builder::new().name("pinion-reload".to_owned()).spawn_scoped(scope, reload)
+        {
+            tracing::error!(%error, "reload refused: no thread can be started; nothing changes");
+        }
+    });
 }
 
 fn unix_s() -> i64 {

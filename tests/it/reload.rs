@@ -1,7 +1,10 @@
 //! SIGHUP reads the file again: valid means new exchanges follow it, invalid means nothing changes.
 
+use std::fmt::Write as _;
+use std::fs;
+
 use harness::ws::{self, client_frame, opcode, server_frame};
-use harness::{Gate, Origin, Settings, wait};
+use harness::{Gate, Origin, Pinion, Settings, wait};
 
 #[test]
 fn new_target_takes_effect_without_losing_a_request() {
@@ -53,6 +56,38 @@ fn a_change_of_listeners_is_told_and_waits_for_a_restart() {
     pinion.restart();
     assert_eq!(pinion.client().get("/").text(), "new");
     wait::until("the successor has both", || pinion.log().matches("listen   http://").count() == 1 + 2);
+}
+
+#[test]
+fn who_reads_the_file_again_gives_way_to_the_cores() {
+    let origin = Origin::answering("ok");
+    let settings = Settings::to(&origin).cores("0-0");
+    let pinion = settings.start();
+    let core = niceness(&pinion, "pinion-core-0").expect("the core runs");
+    let mut many = settings.toml();
+    for number in 0..20_000 {
+        let _ = write!(
+            many,
+            "\n[[route]]\nvhost = \"h{number}.example\"\nbackends = [{{ url = \"http://127.0.0.1:1\" }}]\n"
+        );
+    }
+    pinion.write_config(&many);
+    pinion.hang_up();
+    wait::until("the reload runs, and is nicer", || niceness(&pinion, "pinion-reload") == Some(core + 10));
+    assert_eq!(niceness(&pinion, "pinion-core-0"), Some(core));
+    assert_eq!(niceness(&pinion, "pinion"), Some(core), "the main thread starts successors");
+    pinion.wait_log("reload: published");
+}
+
+/// Of the thread that has this name; field 19 of its `stat` (proc(5)).
+fn niceness(pinion: &Pinion, thread: &str) -> Option<i32> {
+    let threads = fs::read_dir(format!("/proc/{}/task", pinion.id())).expect("it runs");
+    threads.flatten().find_map(|entry| {
+        // A thread may have ended since it was listed.
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (name, fields) = stat.split_once('(')?.1.rsplit_once(") ")?;
+        (name == thread).then(|| fields.split(' ').nth(16)?.parse().ok()).flatten()
+    })
 }
 
 #[test]
