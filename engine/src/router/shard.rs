@@ -70,14 +70,15 @@ impl<T> Shard<T> {
 
         let mut names = Vec::with_capacity(entries.iter().map(|(name, _)| name.len()).sum());
         let mut values = Vec::with_capacity(entries.len());
-        let mut placed = placed.into_iter().peekable();
+        let mut placed = placed.into_iter();
         let groups = (0..count).map(|number| {
             let mut group =
                 Group { names: offset(names.len()), values: offset(values.len()), ..Group::default() };
             for at in 0..taken[number] {
                 let Some((_, tag, (name, value))) = placed.next() else { break };
                 group.tags[at] = tag;
-                group.lens[at] = u8::try_from(name.len()).expect("a host has at most 253 bytes");
+                group.lens[at] =
+                    u8::try_from(name.len()).expect("validation lets no host of over 253 bytes through");
                 names.extend_from_slice(name);
                 values.push(Arc::clone(value));
             }
