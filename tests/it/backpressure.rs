@@ -173,14 +173,16 @@ fn memory_of_slow_clients_goes_back_when_they_leave() {
     for client in &mut slow {
         assert_eq!(client.head().status, 200);
     }
-    let most = wait::some("they are stalled with something in memory", || {
-        let growth = pinion.written_kib().saturating_sub(before);
-        (growth > 12 * 1_024).then_some(growth)
-    });
+    wait::until("much is in memory for them", || pinion.written_kib() > before + 64 * 1_024);
     drop(slow);
     // Nothing is asked of the proxy meanwhile: an idle core must do it by itself. Buffers that were on offer in the rush
     // stay in memory until others have used them.
-    wait::until("memory is back", || pinion.written_kib().saturating_sub(before) < most / 4);
+    let mut most = 0;
+    wait::until("memory is back", || {
+        let growth = pinion.written_kib().saturating_sub(before);
+        most = growth.max(most);
+        growth < most / 3
+    });
 }
 
 #[test]
