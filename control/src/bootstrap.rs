@@ -279,10 +279,15 @@ fn reload_aside(sources: &Sources, publisher: &dyn Publish) {
             engine::io::give_way();
             reload::reload(sources, publisher);
         };
-        if let Err(error) =
-            thread::Builder::new().name("pinion-reload".to_owned()).spawn_scoped(scope, reload)
-        {
-            tracing::error!(%error, "reload refused: no thread can be started; nothing changes");
+        match thread::Builder::new().name("pinion-reload".to_owned()).spawn_scoped(scope, reload) {
+            Ok(thread) => {
+                if thread.join().is_err() {
+                    tracing::error!("reload failed: it panicked");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "reload refused: no thread can be started; nothing changes")
+            }
         }
     });
 }
