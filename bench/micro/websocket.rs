@@ -40,7 +40,7 @@ fn read_heads(c: &mut Criterion) {
         b.iter(|| {
             let (reader, mut rest) = (black_box(&reader), black_box(&many[..]));
             while let Some(frame) = reader.whole_frame(rest) {
-                rest = &rest[frame.size..];
+                rest = &rest[frame.size as usize..];
             }
             rest.len()
         });

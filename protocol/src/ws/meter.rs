@@ -101,7 +101,7 @@ impl Meter {
             if let Some(frame) = self.reader.whole_frame(rest)
                 && self.count_whole(frame, &mut passed)
             {
-                rest = rest.get(frame.size..).unwrap_or_default();
+                rest = rest.get(frame.size as usize..).unwrap_or_default();
                 whole = bytes.len() - rest.len();
                 close_fits = true;
                 continue;

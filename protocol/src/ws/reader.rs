@@ -33,7 +33,7 @@ pub struct WholeFrame {
     /// Bytes of its payload.
     pub len: u16,
     /// Bytes of its head and its payload.
-    pub size: usize,
+    pub size: u32,
 }
 
 impl WholeFrame {
@@ -90,10 +90,10 @@ const SECOND: u8 = 255;
 
 /// The sender is a client, so that a key ends each head.
 const FROM_CLIENT: u8 = 0x80;
-/// RSV1 is allowed; the same bit as in the head.
-const EXTENSIONS: u8 = RSV1;
 /// The length being read has eight bytes, not two.
-const LONG: u8 = 0x04;
+const LONG: u8 = 0x08;
+/// RSV1 is allowed.
+const EXTENSIONS: u8 = 0x04;
 /// A Close frame was seen: nothing may follow it.
 const CLOSED: u8 = 0x02;
 /// A message has begun and its last fragment has not.
@@ -160,23 +160,25 @@ impl FrameReader {
     #[inline]
     pub fn whole_frame(&self, bytes: &[u8]) -> Option<WholeFrame> {
         let [first, second, rest @ ..] = bytes else { return None };
-        if self.stage != START || !self.is_usual(*first, *second) {
+        if self.stage != START || !self.may_start(*first) {
             return None;
         }
-        let key_size = (self.flags & FROM_CLIENT) >> 5;
-        let (len, size) = match second & !MASKED {
-            LEN_64 => return None,
-            LEN_16 => {
+        // The length, if the mask bit is as it must be; else more than any length is.
+        let short = second ^ self.flags & FROM_CLIENT;
+        let (len, head) = match short {
+            0..=125 => (u16::from(short), 2),
+            LEN_16 if first & 0x8 == 0 => {
                 let len = u16::from_be_bytes(*rest.first_chunk::<2>()?);
                 if len < 126 {
                     return None;
                 }
-                (len, 4 + key_size)
+                (len, 4)
             }
-            len => (u16::from(len), 2 + key_size),
+            _ => return None,
         };
-        let size = usize::from(size) + usize::from(len);
-        (size <= bytes.len()).then_some(WholeFrame { first: *first, len, size })
+        let key: u32 = if self.flags & FROM_CLIENT != 0 { 4 } else { 0 };
+        let size = head + key + u32::from(len);
+        (size as usize <= bytes.len()).then_some(WholeFrame { first: *first, len, size })
     }
 
     /// Goes on behind a [`whole_frame`](Self::whole_frame).
@@ -322,11 +324,15 @@ impl FrameReader {
     /// false for a good Close.)
     #[inline]
     fn is_usual(&self, first: u8, second: u8) -> bool {
-        let state = self.flags & (MID_MESSAGE | CLOSED) | (self.flags & EXTENSIONS) >> 4;
-        let allowed = USUAL[usize::from(first)] >> state & 1 != 0;
         let masked_right = (second ^ self.flags) & MASKED == 0;
         let short_enough = first & 0x8 == 0 || second & !MASKED <= 125;
-        allowed & masked_right & short_enough
+        self.may_start(first) & masked_right & short_enough
+    }
+
+    /// Whether a head may start with this byte now, in one look-up.
+    #[inline]
+    fn may_start(&self, first: u8) -> bool {
+        USUAL[usize::from(first)] >> (self.flags & (MID_MESSAGE | CLOSED | EXTENSIONS)) & 1 != 0
     }
 
     /// What is wrong with the first two bytes.
@@ -341,7 +347,7 @@ impl FrameReader {
         // RFC 6455 5.2; RFC 7692 6: only a message's first frame may carry RSV1.
         if first & (RSV1 | RSV2_RSV3) != 0 {
             let starts_message = opcode == Opcode::Text as u8 || opcode == Opcode::Binary as u8;
-            let allowed = if starts_message { self.flags & EXTENSIONS } else { 0 };
+            let allowed = if starts_message && self.flags & EXTENSIONS != 0 { RSV1 } else { 0 };
             if first & (RSV1 | RSV2_RSV3) & !allowed != 0 {
                 return Err(FrameError::ReservedBits);
             }
@@ -385,7 +391,7 @@ impl FrameReader {
 }
 
 /// Bit n of entry f: a head may start with byte f in state n. The state is made of `MID_MESSAGE`, `CLOSED` and
-/// `EXTENSIONS`, see [`FrameReader::is_usual`]. A Close is never in it: what follows it needs a closer look.
+/// `EXTENSIONS`, see [`FrameReader::may_start`]. A Close is never in it: what follows it needs a closer look.
 static USUAL: [u8; 256] = usual_starts();
 
 const fn usual_starts() -> [u8; 256] {
@@ -407,7 +413,7 @@ const fn usual_starts() -> [u8; 256] {
 const fn is_usual_start(first: u8, state: u8) -> bool {
     let mid_message = state & MID_MESSAGE != 0;
     let closed = state & CLOSED != 0;
-    let extensions = state & EXTENSIONS >> 4 != 0;
+    let extensions = state & EXTENSIONS != 0;
     let opcode_fits = match first & 0x0F {
         0x0 => mid_message,
         0x1 | 0x2 => !mid_message,
@@ -591,6 +597,7 @@ mod tests {
 
     #[test]
     fn the_table_and_the_explanation_agree() {
+        let mut wire = [1; 300]; // a length of two bytes is 257
         for flags in [0, MID_MESSAGE, EXTENSIONS, EXTENSIONS | MID_MESSAGE] {
             for sender in [0, FROM_CLIENT] {
                 let reader = FrameReader { flags: flags | sender, ..FrameReader::new(SERVER) };
@@ -599,6 +606,13 @@ mod tests {
                         let right = reader.explain_start(first, second).is_ok();
                         let usual = right && first & 0x0F != Opcode::Close as u8;
                         assert_eq!(reader.is_usual(first, second), usual, "{flags:x} {first:x} {second:x}");
+                        wire[..2].copy_from_slice(&[first, second]);
+                        let whole = usual && second & !MASKED != LEN_64;
+                        assert_eq!(
+                            reader.whole_frame(&wire).is_some(),
+                            whole,
+                            "{flags:x} {first:x} {second:x}"
+                        );
                     }
                 }
             }
@@ -620,7 +634,7 @@ mod tests {
         ];
         for (rules, wire, size) in rows {
             assert_eq!(
-                FrameReader::new(*rules).whole_frame(wire).map(|frame| frame.size),
+                FrameReader::new(*rules).whole_frame(wire).map(|frame| frame.size as usize),
                 *size,
                 "{wire:x?}"
             );
