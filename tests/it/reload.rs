@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use harness::ws::{self, client_frame, opcode, server_frame};
 use harness::{Gate, Origin, Pinion, Settings, wait};
@@ -79,15 +80,36 @@ fn who_reads_the_file_again_gives_way_to_the_cores() {
     pinion.wait_log("reload: published");
 }
 
+#[test]
+fn cores_interrupt_who_computes() {
+    let origin = Origin::answering("ok");
+    let pinion = Settings::to(&origin).cores("0-0").start();
+    let slice = |thread: &str| {
+        let scheduling = of_thread(&pinion, thread, "sched").expect("it runs");
+        let (_, slice) = scheduling.lines().find(|line| line.starts_with("se.slice"))?.split_once(':')?;
+        Some(slice.trim().parse::<u64>().expect("nanoseconds"))
+    };
+    // Kernels before 6.12 neither grant slices nor tell of them.
+    if let Some(of_main) = slice("pinion") {
+        assert!(of_main > 100_000, "{of_main} ns: usual, for successors begin with it");
+        assert_eq!(slice("pinion-core-0"), Some(100_000));
+    }
+}
+
 /// Of the thread that has this name; field 19 of its `stat` (proc(5)).
 fn niceness(pinion: &Pinion, thread: &str) -> Option<i32> {
+    let stat = of_thread(pinion, thread, "stat")?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(16)?.parse().ok()
+}
+
+/// A file of `/proc` about the thread that has this name.
+fn of_thread(pinion: &Pinion, thread: &str, file: &str) -> Option<String> {
     let threads = fs::read_dir(format!("/proc/{}/task", pinion.id())).expect("it runs");
-    threads.flatten().find_map(|entry| {
-        // A thread may have ended since it was listed.
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        let (name, fields) = stat.split_once('(')?.1.rsplit_once(") ")?;
-        (name == thread).then(|| fields.split(' ').nth(16)?.parse().ok()).flatten()
-    })
+    // A thread may have ended since it was listed.
+    let is_it =
+        |folder: &Path| fs::read_to_string(folder.join("comm")).is_ok_and(|name| name.trim() == thread);
+    let folder = threads.flatten().map(|entry| entry.path()).find(|folder| is_it(folder))?;
+    fs::read_to_string(folder.join(file)).ok()
 }
 
 #[test]

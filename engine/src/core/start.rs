@@ -81,6 +81,7 @@ fn run(shared: Arc<Shared>, index: usize, options: Options, ready: &Ready) {
         let _ = ready.send(Err(std::io::Error::other("the processor cannot be pinned to")));
         return;
     }
+    io::take_short_slices();
     let mut runtime = match Runtime::new(options) {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -26,6 +26,7 @@ pub use listener::{Accepted, Bound, TcpListener};
 pub(crate) use memory::give_back_freed;
 pub use memory::refuse_huge_pages;
 pub use priority::give_way;
+pub(crate) use priority::take_short_slices;
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};
 pub use ring::ring::{Options, Remote, Runtime, SMALL_BYTES};
 pub use stream::{Stream, TcpOptions, TcpStream, UnixStream};
