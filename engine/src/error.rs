@@ -78,7 +78,7 @@ pub(crate) enum Cause {
     Response(protocol::ResponseError),
     /// The origin closed a connection before any byte of an answer.
     ClosedEarly,
-    /// The client closed in the middle of its request.
+    /// The client left before its exchange had ended.
     ClientGone,
     /// The origin's 101 does not answer the handshake.
     Handshake(protocol::ws::handshake::HandshakeError),
@@ -135,7 +135,7 @@ impl fmt::Display for Fault {
             Cause::Request(error) => f.write_str(error.reason()),
             Cause::Response(error) => f.write_str(error.reason()),
             Cause::ClosedEarly => f.write_str("closed before an answer"),
-            Cause::ClientGone => f.write_str("closed in the middle of its request"),
+            Cause::ClientGone => f.write_str("left before the exchange had ended"),
             Cause::Handshake(error) => f.write_str(error.text()),
             Cause::Tls(error) => write!(f, "TLS: {error}"),
             Cause::Encode(error) => write!(f, "body does not fit its framing: {error:?}"),
