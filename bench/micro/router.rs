@@ -109,6 +109,13 @@ fn find_host(c: &mut Criterion) {
     find_host_among(c, "100,000, exact", &model(HOSTS, exact), host);
     let below = |number| format!("www.{}", host(number));
     find_host_among(c, "100,000, by a wildcard", &model(HOSTS, wildcard), below);
+    // Every other one is an exact host with as many labels as what is asked for: both must be looked for.
+    let either = |number| match number % 2 {
+        0 => wildcard(number),
+        _ => VirtualHost::Exact(format!("app.{}", host(number)).into()),
+    };
+    let below_even = |number| below(number & !1);
+    find_host_among(c, "100,000, by a wildcard, exact ones beside", &model(HOSTS, either), below_even);
 }
 
 fn find_host_among(c: &mut Criterion, kind: &str, model: &Model, text: impl Fn(usize) -> String) {

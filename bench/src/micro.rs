@@ -15,7 +15,7 @@ use crate::cores;
 use crate::machine::Machine;
 
 /// What the figures of the specification are called here, and their bounds in nanoseconds.
-const TARGETS: [(&str, f64); 11] = [
+const TARGETS: [(&str, f64); 12] = [
     ("header: epoch read", 0.5),
     ("dns: hit, addresses read", 50.0),
     ("h1: request head of 10 fields, parsed and checked", 300.0),
@@ -23,6 +23,7 @@ const TARGETS: [(&str, f64); 11] = [
     ("ws: frame head/of 64 bytes among 4 KiB of them", 3.0),
     ("router: host among 100,000, exact", 100.0),
     ("router: host among 100,000, by a wildcard", 100.0),
+    ("router: host among 100,000, by a wildcard, exact ones beside", 100.0),
     ("router: rule among 1,000 expressions, anchored", 2_000.0),
     ("router: rule among 1,000 expressions, anywhere", 2_000.0),
     ("router: rule among 1,000 expressions, anywhere, none matches", 2_000.0),

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!  Host ──► host.rs: one normal form ──► build.rs: Router ──► shard.rs ──► what was compiled of the route
+//!                                        ├─► depths.rs: how many labels it can have
+//!                                        └─► domains.rs: what many names need not repeat
 //!  path ──► rules.rs: Rules ──┬─► path.rs: exact paths and prefixes, sorted
 //!                             ├─► regex.rs: all expressions at once, or behind a
 //!                             │   └─► sieve.rs: those that need texts (required.rs) which the path has
@@ -12,6 +14,8 @@
 //! length, and the first rule in the order written wins, whatever its kind.
 
 mod build;
+mod depths;
+mod domains;
 mod host;
 mod path;
 mod regex;
