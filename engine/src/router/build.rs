@@ -20,15 +20,16 @@ use super::domains::Domains;
 use super::host::{Name, is_normal, key};
 use super::shard::{Entry, Shard};
 
-/// So few names are kept as they are.
-const UNSORTED_MAX: usize = 1_024;
+/// So few names are kept whole.
+const WHOLE_MAX: usize = 1_024;
 
 /// What was compiled of each route, by virtual host. Immutable; shared by all cores.
 pub(crate) struct Router<T> {
     seed: Seed,
     shards: Shards<Shard<T>>,
-    /// Those of so many names, when they were chosen.
+    /// What names are kept without.
     domains: Arc<Domains>,
+    /// How many names there were when the domains were chosen.
     chosen_of: usize,
     exact: Depths,
     wildcards: Depths,
@@ -174,7 +175,7 @@ impl<T> Router<T> {
 
     /// Whether there are so many more names than when their domains were chosen that they should be chosen again.
     fn has_grown(&self) -> bool {
-        self.exact.len() + self.wildcards.len() > (2 * self.chosen_of).max(UNSORTED_MAX)
+        self.exact.len() + self.wildcards.len() > (2 * self.chosen_of).max(WHOLE_MAX)
     }
 
     /// Lays out everything again, without the domains that most names have now.
@@ -270,10 +271,10 @@ mod tests {
     #[test]
     fn names_that_have_become_many_are_kept_without_their_domains() {
         let host = |number: usize| format!("t{number}.eu-{}.example.com", number % 3);
-        let few: Vec<String> = (0..UNSORTED_MAX).map(host).collect();
+        let few: Vec<String> = (0..WHOLE_MAX).map(host).collect();
         let first = Routes::collect(few.iter().map(|host| route(host, 0))).expect("no host twice");
         let router = build(&first, None);
-        assert_eq!(numbers(&router, &few), vec![0; UNSORTED_MAX], "few are kept as they are");
+        assert_eq!(numbers(&router, &few), vec![0; WHOLE_MAX], "few are kept as they are");
 
         let second = first.with(Arc::new(route("one.more", 0))).expect("its own host");
         let router = build(&second, Some((&first, &router)));
