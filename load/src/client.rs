@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use engine::io::{Lease, TcpOptions, TcpStream};
+use engine::io::{Lease, Pace, TcpOptions, TcpStream};
 
 use super::answer::{Fault, check_head, check_piece};
 use super::open::Schedule;
@@ -140,7 +140,7 @@ async fn shake_hands(target: &Secured, resumed: bool) -> Result<(), Fault> {
 /// One request, one whole and right answer.
 async fn exchange(wire: &Wire, ask: &Ask) -> Result<(), Fault> {
     if ask.is_long() {
-        wire.receive_bulk(true);
+        wire.set_pace(Pace::Bulk);
     }
     wire.send(ask.request.clone())?;
     let first = receive(wire).await?;
@@ -164,7 +164,7 @@ async fn check_answer(wire: &Wire, ask: &Ask, first: Lease) -> Result<(), Fault>
     };
     drop(first);
     while at < ask.body_len {
-        wire.receive_bulk(ask.is_long());
+        wire.set_pace(Pace::bulk_if(ask.is_long()));
         let piece = receive(wire).await?;
         check_piece(&piece, at, ask.body_len)?;
         at += piece.len();

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use engine::io::{Lease, TcpStream, freeze, return_buf, take_buf};
+use engine::io::{Lease, Pace, TcpStream, freeze, return_buf, take_buf};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -109,9 +109,9 @@ impl Secure {
         Ok(Some(freeze(plain)))
     }
 
-    /// See [`TcpStream::receive_bulk`].
-    pub(crate) fn receive_bulk(&self, bulk: bool) {
-        self.socket.receive_bulk(bulk);
+    /// See [`TcpStream::set_pace`].
+    pub(crate) fn set_pace(&self, pace: Pace) {
+        self.socket.set_pace(pace);
     }
 
     /// Says that no more follows, and waits until the server has closed too. Tickets that are under way are kept.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use engine::io::{Lease, TcpStream};
+use engine::io::{Lease, Pace, TcpStream};
 
 use super::answer::Fault;
 use super::client;
@@ -51,11 +51,11 @@ impl Wire {
         }
     }
 
-    /// See [`TcpStream::receive_bulk`].
-    pub(crate) fn receive_bulk(&self, bulk: bool) {
+    /// See [`TcpStream::set_pace`].
+    pub(crate) fn set_pace(&self, pace: Pace) {
         match self {
-            Wire::Plain(stream) => stream.receive_bulk(bulk),
-            Wire::Secure(secure) => secure.receive_bulk(bulk),
+            Wire::Plain(stream) => stream.set_pace(pace),
+            Wire::Secure(secure) => secure.set_pace(pace),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::Poll;
 
-use engine::io::{Bound, Lease, Options, TcpListener, TcpOptions, TcpStream, freeze, spawn, take_buf};
+use engine::io::{Bound, Lease, Options, Pace, TcpListener, TcpOptions, TcpStream, freeze, spawn, take_buf};
 
 use super::{BACKLOG, Passage};
 
@@ -48,7 +48,7 @@ async fn relay(client: TcpStream, origin: SocketAddr) -> io::Result<()> {
             Piece::Request(lease) if passage.is_raw => origin.send(lease),
             Piece::Request(lease) => pass_request(&mut passage, &mut pending, &lease, &origin),
             Piece::Answer(lease) => {
-                origin.receive_bulk(lease.len() >= LONG_PIECE_BYTES);
+                origin.set_pace(Pace::bulk_if(lease.len() >= LONG_PIECE_BYTES));
                 client.send(lease);
                 // What a slow client may leave waiting before the relay stops reading.
                 client.sent_below(256 * 1024).await?;

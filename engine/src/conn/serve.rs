@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::client::{Arrival, ClientConn};
 use super::linger;
-use crate::exchange::{self, Next};
+use crate::exchange::{self, Next, pace};
 use crate::h1::read_head::{self, Ended};
 use crate::io::now_ms;
 use crate::local::Local;
@@ -46,12 +46,11 @@ pub(crate) async fn serve(local: Rc<Local>, arrival: Arrival) {
 async fn has_room(conn: &ClientConn) -> bool {
     let view = conn.local.view();
     let (limits, timeouts) = (&view.model().limits, &view.model().timeouts);
-    if conn.stream.unsent() <= limits.high_water_bytes as usize {
+    let (high, low) = pace::marks(&conn.stream, limits);
+    if conn.stream.unsent() <= high as usize {
         return true;
     }
-    linger::sent_below(&conn.stream, &conn.alarm, limits.low_water_bytes, timeouts.write_stall_ms)
-        .await
-        .is_ok()
+    linger::sent_below(&conn.stream, &conn.alarm, low, timeouts.write_stall_ms).await.is_ok()
 }
 
 #[cfg(test)]

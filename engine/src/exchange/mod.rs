@@ -3,7 +3,8 @@
 //! ```text
 //!  request.rs   check, route, write the forwarded head ────────────────► refuse.rs (4xx)
 //!  forward.rs   attempts: choose a backend, lease a connection, transfer ► refuse.rs (502, 504)
-//!  transfer.rs  one attempt: request body up, answer down, deadlines, back-pressure
+//!  transfer.rs  one attempt: request body up, answer down, deadlines
+//!  pace.rs      back-pressure: how far ahead of its reader a body is fetched
 //!  finish.rs    counters; runs however the exchange ends
 //! ```
 
@@ -11,6 +12,7 @@ pub(crate) mod choose;
 pub(crate) mod finish;
 pub(crate) mod forward;
 pub(crate) mod gather;
+pub(crate) mod pace;
 pub(crate) mod queue;
 pub(crate) mod refuse;
 mod replay;

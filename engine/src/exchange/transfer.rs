@@ -23,6 +23,7 @@ use protocol::ws::handshake;
 use protocol::{ResponseError, ResponseFraming, ResponseHead, Span, Status};
 
 use super::gather::Gather;
+use super::pace::{self, BodyPace};
 use super::replay::Replay;
 use super::request::{Request, StickyCookie};
 use super::{finish, verdict};
@@ -30,7 +31,7 @@ use crate::conn::client::ClientConn;
 use crate::conn::intake::Intake;
 use crate::error::{Cause, Fault};
 use crate::h1::upgrade::Session;
-use crate::io::{SMALL_BYTES, Task, now_ms, now_us, process_ms, return_buf, take_buf};
+use crate::io::{Pace, Task, now_ms, now_us, process_ms, return_buf, take_buf};
 use crate::local::View;
 use crate::tls::check::HSTS;
 use crate::upstream::lease::BackendConn;
@@ -42,8 +43,6 @@ const BUDGET: usize = 16;
 const CONTINUE_MS: u64 = 1_000;
 /// A body with at least this much to come is received into large buffers; shorter ones fit a few small ones.
 const BULK_BYTES_MIN: u64 = 128 * 1024;
-/// So many full small buffers in a row show a long body of unknown length.
-const BULK_FULL_RECEIVES: u8 = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RequestSide {
@@ -86,7 +85,8 @@ pub(crate) struct Transfer<'a> {
     /// Bytes that the two sockets had taken by then.
     taken: (u64, u64),
     backend_taken_before: u64,
-    full_receives: u8,
+    request_pace: BodyPace,
+    answer_pace: BodyPace,
     /// Of the final answer, once it has come.
     status: u16,
     /// When the attempt began, where the strategy wants to know how long the first byte takes.
@@ -115,7 +115,8 @@ impl<'a> Transfer<'a> {
             continue_at: request.continue_awaited.then_some(now + CONTINUE_MS),
             progress_ms: now,
             intake: Intake::default(),
-            full_receives: 0,
+            request_pace: BodyPace::default(),
+            answer_pace: BodyPace::default(),
             status: 0,
             began_us: request.upstream.balancer.needs_latency().then(now_us),
             conn,
@@ -217,7 +218,7 @@ impl<'a> Transfer<'a> {
 
     fn pump_body(&mut self) -> Result<bool, Fault> {
         let limits = &self.view.model().limits;
-        match self.backend.stream.poll_room(limits.high_water_bytes, limits.low_water_bytes) {
+        match pace::poll_room(&self.backend.stream, limits) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => {
@@ -229,13 +230,15 @@ impl<'a> Transfer<'a> {
         if !self.conn.intake.is_empty() && self.feed_request()? {
             return Ok(true);
         }
+        if let Some(pace) = self.request_pace.change(&self.backend.stream, limits) {
+            self.conn.stream.set_pace(pace);
+        }
         match self.conn.stream.poll_recv() {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(Some(lease))) => {
                 self.progress_ms = now_ms();
                 self.conn.local.counters().client_bytes_in.add(lease.len() as u64);
-                let stream = &self.conn.stream;
-                note_size(&mut self.full_receives, lease.len(), || stream.receive_bulk(true));
+                self.request_pace.note(lease.len());
                 self.conn.intake.push(lease);
                 self.feed_request()
             }
@@ -283,7 +286,7 @@ impl<'a> Transfer<'a> {
             }
         }
         if self.request_side == RequestSide::Flushing {
-            conn.stream.receive_bulk(false);
+            conn.stream.set_pace(Pace::Stream);
         }
         if any {
             self.continue_at = None;
@@ -296,17 +299,19 @@ impl<'a> Transfer<'a> {
     /// Moves one receive's worth of the answer. False when there is nothing to do now.
     fn pump_answer(&mut self) -> Result<bool, Fault> {
         let limits = &self.view.model().limits;
-        match self.conn.stream.poll_room(limits.high_water_bytes, limits.low_water_bytes) {
+        match pace::poll_room(&self.conn.stream, limits) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Err(Fault::client(Cause::Network(error))),
+        }
+        if let Some(pace) = self.answer_pace.change(&self.conn.stream, limits) {
+            self.backend.stream.set_pace(pace);
         }
         match self.backend.stream.poll_recv() {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(Some(lease))) => {
                 self.conn.local.counters().backend_bytes_in.add(lease.len() as u64);
-                let stream = &self.backend.stream;
-                note_size(&mut self.full_receives, lease.len(), || stream.receive_bulk(true));
+                self.answer_pace.note(lease.len());
                 self.intake.push(lease);
             }
             Poll::Ready(Ok(None)) => {
@@ -370,7 +375,7 @@ impl<'a> Transfer<'a> {
                         return_buf(set);
                         let rest = head.content_length.unwrap_or(0).saturating_sub(input.len() as u64);
                         if matches!(head.framing, ResponseFraming::Length(_)) && rest >= BULK_BYTES_MIN {
-                            self.backend.stream.receive_bulk(true);
+                            self.answer_pace.announce_long();
                         }
                     }
                     ResponseEvent::Body(span) => {
@@ -387,7 +392,7 @@ impl<'a> Transfer<'a> {
                         let ended = conn.machine.end_body(gather.buf(), None);
                         ended.map_err(|error| Fault::origin(Cause::Encode(error)))?;
                         self.answer_side = AnswerSide::Done;
-                        self.backend.stream.receive_bulk(false);
+                        self.backend.stream.set_pace(Pace::Stream);
                     }
                 }
             }
@@ -504,18 +509,6 @@ impl<'a> Transfer<'a> {
         if self.conn.machine.write_continue(gather.buf()) {
             finish::count(self.conn.local.counters(), Status::CONTINUE);
         }
-    }
-}
-
-/// Counts full receives in a row; after some of them, large buffers are worth it.
-fn note_size(full: &mut u8, len: usize, bulk: impl FnOnce()) {
-    if len != SMALL_BYTES as usize {
-        *full = 0;
-        return;
-    }
-    *full = full.saturating_add(1);
-    if *full == BULK_FULL_RECEIVES {
-        bulk();
     }
 }
 

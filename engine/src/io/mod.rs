@@ -29,7 +29,7 @@ pub use priority::give_way;
 pub(crate) use priority::take_short_slices;
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};
 pub use ring::ring::{Options, Remote, Runtime, SMALL_BYTES};
-pub use stream::{Stream, TcpOptions, TcpStream, UnixStream};
+pub use stream::{Pace, Stream, TcpOptions, TcpStream, UnixStream};
 pub use time::{Alarm, entropy, now_ms, now_us, process_ms, sleep, turn, unix_ms, with_alarm};
 
 use ring::ring::with_core;

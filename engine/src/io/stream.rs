@@ -16,7 +16,6 @@ use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use super::Lease;
 use super::driver::{Descriptor, Driver};
-use super::ring::buffers::Size;
 use super::ring::ring::with_core;
 use super::ring::slab::Key;
 use super::ring::socket::Socket;
@@ -24,6 +23,25 @@ use super::ring::socket::Socket;
 /// Within a host there is no network to be fair to: the control that computes least. Every kernel has it.
 const LOOPBACK_CONGESTION_CONTROL: &[u8] = b"reno";
 const OFF_CORE: &str = "streams are used on the core that made them";
+
+/// How a stream receives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Pace {
+    /// As it comes, into small buffers: heads and frames.
+    #[default]
+    Stream,
+    /// One small buffer at a time: a long body for a peer that has not shown that it reads.
+    Pieces,
+    /// One large buffer at a time: a long body. Small ones where there are no large ones.
+    Bulk,
+}
+
+impl Pace {
+    /// Of a body that is long, or of anything else.
+    pub fn bulk_if(is_long: bool) -> Pace {
+        if is_long { Pace::Bulk } else { Pace::Stream }
+    }
+}
 
 /// Options of a TCP connection, set before it is used.
 #[derive(Clone, Debug, Default)]
@@ -143,10 +161,9 @@ impl Stream {
         with_core(|core| core.poll_ended(self.key)).expect(OFF_CORE)
     }
 
-    /// Long bodies are received into large buffers, one at a time; heads and frames into small ones.
-    pub fn receive_bulk(&self, bulk: bool) {
-        let size = if bulk { Size::Large } else { Size::Small };
-        with_core(|core| core.want_size(self.key, size));
+    /// How the stream receives from now on.
+    pub fn set_pace(&self, pace: Pace) {
+        with_core(|core| core.set_pace(self.key, pace));
     }
 
     /// No task is woken by input any more: the stream is idle in a pool.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::task::Poll;
 
 use super::session::Session;
-use crate::io::{self as core_io, Lease, SMALL_BYTES, freeze, return_buf, take_buf};
+use crate::io::{self as core_io, Lease, Pace, SMALL_BYTES, freeze, return_buf, take_buf};
 
 /// With at least so much of a record to come, a large buffer is worth it.
 const BULK_RECORD_BYTES: usize = SMALL_BYTES as usize / 2;
@@ -30,8 +30,8 @@ struct Tls {
     unread: RefCell<Vec<Lease>>,
     /// Received, and not decrypted yet.
     undecrypted: RefCell<Option<Lease>>,
-    /// Long bodies are expected, as the reader says.
-    bulk: Cell<bool>,
+    /// What the reader asked for.
+    pace: Cell<Pace>,
 }
 
 /// An open connection that belongs to no core: it can be sent to another one. Dropped, it closes.
@@ -55,7 +55,7 @@ impl Stream {
             session: RefCell::new(session),
             unread: RefCell::new(unread),
             undecrypted: RefCell::new(Some(rest).filter(|rest| !rest.is_empty())),
-            bulk: Cell::new(false),
+            pace: Cell::default(),
         };
         Stream { socket, tls: Some(Box::new(tls)) }
     }
@@ -102,12 +102,12 @@ impl Stream {
         }
     }
 
-    /// See [`core_io::Stream::receive_bulk`].
-    pub(crate) fn receive_bulk(&self, bulk: bool) {
+    /// See [`core_io::Stream::set_pace`].
+    pub(crate) fn set_pace(&self, pace: Pace) {
         if let Some(tls) = &self.tls {
-            tls.bulk.set(bulk);
+            tls.pace.set(pace);
         }
-        self.socket.receive_bulk(bulk);
+        self.socket.set_pace(pace);
     }
 
     /// See [`core_io::Stream::unwatch`].
@@ -247,7 +247,10 @@ impl Tls {
             let outcome = session.receive(&received, &mut plain, &mut out);
             let long = session.record_bytes_left() >= BULK_RECORD_BYTES;
             drop(session);
-            socket.receive_bulk(long || self.bulk.get());
+            socket.set_pace(match self.pace.get() {
+                Pace::Stream if long => Pace::Bulk,
+                asked_for => asked_for,
+            });
             send_all(socket, out);
             if let Ok(taken) = outcome
                 && taken < received.len()

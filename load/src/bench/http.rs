@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use engine::io::{Lease, TcpStream};
+use engine::io::{Lease, Pace, TcpStream};
 
 use super::counts::{Answer, Failure, Trouble};
 use super::plan::{Ask, Place};
@@ -50,7 +50,7 @@ impl Http {
             {
                 return Ok(answer);
             }
-            stream.receive_bulk(piece.len() >= LONG_PIECE_BYTES);
+            stream.set_pace(Pace::bulk_if(piece.len() >= LONG_PIECE_BYTES));
             feed(&mut reader, &mut pending, &piece)?;
             bytes += piece.len() as u64;
             if reader.is_done() {

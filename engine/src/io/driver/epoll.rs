@@ -222,7 +222,7 @@ impl State {
             };
             match step {
                 Step::Again => watched.readable = false,
-                Step::Filled { bytes, id } if operation.kind() == Kind::Receive => {
+                Step::Filled { bytes, id } if matches!(operation.action, Action::Receive { again: true }) => {
                     self.progress(&operation, bytes, Some(id));
                 }
                 Step::Filled { bytes, id } => {

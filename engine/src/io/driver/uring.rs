@@ -11,6 +11,7 @@ use io_uring::{IoUring, Submitter, cqueue, opcode};
 use super::probe::{self, Features};
 use crate::io::ring::buffers::Size;
 use crate::io::ring::ops::{self, Action, Completion, Operation};
+use crate::io::ring::ring::SMALL_BYTES;
 
 pub(crate) struct Uring {
     ring: RefCell<IoUring>,
@@ -112,7 +113,11 @@ fn tolerate(outcome: io::Result<usize>) -> io::Result<()> {
 fn entry(operation: &Operation) -> Entry {
     let fd = Fd(operation.fd);
     let built = match operation.action {
-        Action::Receive => opcode::RecvMulti::new(fd, group(Size::Small)).build(),
+        Action::Receive { again: true } => opcode::RecvMulti::new(fd, group(Size::Small)).build(),
+        Action::Receive { again: false } => opcode::Recv::new(fd, std::ptr::null_mut(), SMALL_BYTES)
+            .buf_group(group(Size::Small))
+            .build()
+            .flags(Flags::BUFFER_SELECT),
         Action::ReceiveLarge { bytes } => opcode::Recv::new(fd, std::ptr::null_mut(), bytes)
             .buf_group(group(Size::Large))
             .build()

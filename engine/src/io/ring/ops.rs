@@ -49,8 +49,8 @@ pub(crate) struct Operation {
 /// What an operation does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
-    /// Receives again and again into small buffers, until cancelled, ended or out of buffers.
-    Receive,
+    /// Receives into a small buffer: once, or again and again until cancelled, ended or out of buffers.
+    Receive { again: bool },
     /// Receives once into a large buffer.
     ReceiveLarge {
         /// Of one buffer.
@@ -75,7 +75,7 @@ pub(crate) enum Action {
 impl Operation {
     pub(crate) fn kind(&self) -> Kind {
         match self.action {
-            Action::Receive => Kind::Receive,
+            Action::Receive { .. } => Kind::Receive,
             Action::ReceiveLarge { .. } => Kind::ReceiveLarge,
             Action::Send { .. } | Action::SendGathered { .. } => Kind::Send,
             Action::Accept { .. } => Kind::Accept,
@@ -110,9 +110,9 @@ pub(crate) fn decode(word: u64) -> (Kind, Key) {
     (kind, Key { index: (word >> 32 & INDEX_MASK) as u32, generation: word as u32 })
 }
 
-/// Receives again and again into small buffers.
-pub(crate) fn receive(fd: RawFd, key: Key) -> Operation {
-    Operation { key, fd, action: Action::Receive }
+/// Receives into a small buffer: once, or again and again.
+pub(crate) fn receive(fd: RawFd, key: Key, again: bool) -> Operation {
+    Operation { key, fd, action: Action::Receive { again } }
 }
 
 /// Receives once into a large buffer of `bytes`.

@@ -28,6 +28,7 @@ use super::ops::{self, Completion, Kind};
 use super::outbox::Outbox;
 use super::ring::Core;
 use super::slab::Key;
+use crate::io::Pace;
 
 /// Where the receive of a socket stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +59,7 @@ pub(crate) struct Socket {
     pub(crate) yields: bool,
 
     receiving: Receiving,
-    size_wanted: Size,
+    pace: Pace,
     ended: bool,
     receive_error: i32,
     inbox: Inbox,
@@ -90,7 +91,7 @@ impl Socket {
             leaving: false,
             yields: false,
             receiving: Receiving::Off,
-            size_wanted: Size::Small,
+            pace: Pace::Stream,
             ended: false,
             receive_error: 0,
             inbox: Inbox::default(),
@@ -123,10 +124,6 @@ impl Socket {
     /// Bytes, the end or an error are waiting to be taken.
     pub(crate) fn has_input(&self) -> bool {
         !self.inbox.is_empty() || self.ended || self.receive_error != 0
-    }
-
-    pub(crate) fn want(&mut self, size: Size) {
-        self.size_wanted = size;
     }
 
     pub(crate) fn unsent(&self) -> usize {

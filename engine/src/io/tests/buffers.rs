@@ -5,7 +5,7 @@ use std::net::TcpStream as StdStream;
 
 use super::super::ring::buffers::{GroupPlan, Size};
 use super::super::ring::ring::with_core;
-use super::super::{Lease, TcpStream, gauges, spawn, trim_buffers};
+use super::super::{Lease, Pace, TcpStream, gauges, spawn, trim_buffers};
 use super::{Options, finished, listen, on_core_with, options, pair, pattern, read_all, some_turns, until};
 
 fn few_small(count: u16, bytes_each: u32, window: u16) -> Options {
@@ -106,7 +106,7 @@ fn bodies_that_find_no_large_buffer_go_on_in_small_ones() {
         let mut writers = Vec::new();
         for _ in 0..8 {
             let (stream, mut peer) = pair().await;
-            stream.receive_bulk(true);
+            stream.set_pace(Pace::Bulk);
             writers.push(std::thread::spawn(move || peer.write_all(&pattern(1_000_000)).unwrap()));
             bodies.push(stream);
         }
@@ -114,7 +114,7 @@ fn bodies_that_find_no_large_buffer_go_on_in_small_ones() {
         let mut heads = Vec::new();
         for stream in &bodies {
             heads.push(stream.recv().await.unwrap().unwrap());
-            stream.receive_bulk(true);
+            stream.set_pace(Pace::Bulk);
         }
         for (head, stream) in heads.into_iter().zip(&bodies) {
             let mut body = head.to_vec();
@@ -134,14 +134,14 @@ fn a_silent_connection_in_line_for_a_large_buffer_holds_nobody_up() {
     let large = GroupPlan { count: 1, bytes_each: 64 * 1024, window: 1 };
     on_core_with(Options { large, ..options() }, async {
         let (holder, mut holders_peer) = pair().await;
-        holder.receive_bulk(true);
+        holder.set_pace(Pace::Bulk);
         holders_peer.write_all(&pattern(100_000)).unwrap();
         let held = holder.recv().await.unwrap().unwrap();
         let mut bodies = Vec::new();
         let mut peers = Vec::new();
         for _ in 0..4 {
             let (stream, peer) = pair().await;
-            stream.receive_bulk(true);
+            stream.set_pace(Pace::Bulk);
             stream.start_receiving();
             bodies.push(stream);
             peers.push(peer);

@@ -6,7 +6,7 @@ use std::net::TcpStream as StdStream;
 use std::sync::mpsc;
 use std::task::Poll;
 
-use super::super::{Detached, Remote, Runtime, Stream, gauges, spawn};
+use super::super::{Detached, Pace, Remote, Runtime, Stream, gauges, spawn};
 use super::{finished, on_core, options, pair, pattern, some_turns, until};
 
 /// Another core on a thread of its own, which echoes on what it is given.
@@ -150,7 +150,7 @@ fn a_connection_behind_a_long_body_stays_until_it_has_had_a_short_one() {
     on_core(async {
         let (stream, mut peer) = idle().await;
         assert!(stream.can_detach());
-        stream.receive_bulk(true);
+        stream.set_pace(Pace::Bulk);
         let sent = pattern(600_000);
         let writing = std::thread::spawn(move || {
             peer.write_all(&sent).unwrap();
@@ -162,9 +162,9 @@ fn a_connection_behind_a_long_body_stays_until_it_has_had_a_short_one() {
         }
         let mut peer = finished(writing).await;
         // A body whose last piece was short has gone back to small buffers by itself: large ones once more.
-        stream.receive_bulk(true);
+        stream.set_pace(Pace::Bulk);
         until(|| !stream.can_detach()).await;
-        stream.receive_bulk(false);
+        stream.set_pace(Pace::Stream);
         some_turns(2).await;
         assert!(!stream.can_detach(), "the kernel still holds a large receive");
         peer.write_all(b"short").unwrap();

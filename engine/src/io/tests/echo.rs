@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
 
-use super::super::{TcpStream, spawn};
+use super::super::{Pace, TcpStream, spawn};
 use super::{finished, listen, on_core};
 
 async fn echo(stream: TcpStream) {
@@ -35,7 +35,7 @@ fn echoes_megabytes_in_order_through_small_and_large_buffers() {
             assert!(received == expected, "{} bytes back", received.len());
         });
         let stream = listener.accept().await.unwrap().into_stream();
-        stream.receive_bulk(true);
+        stream.set_pace(Pace::Bulk);
         echo(stream).await;
         finished(client).await;
     });

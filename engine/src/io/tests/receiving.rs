@@ -5,7 +5,9 @@ use std::io::Write;
 use std::pin::pin;
 use std::task::Poll;
 
-use super::super::{Lease, SMALL_BYTES, freeze, gauges};
+use super::super::ring::buffers::Size;
+use super::super::ring::ring::with_core;
+use super::super::{Lease, Pace, SMALL_BYTES, freeze, gauges};
 use super::{Options, finished, on_core, on_core_with, options, pair, pattern, read_all, some_turns, until};
 
 #[test]
@@ -88,18 +90,39 @@ fn a_dropped_receive_loses_nothing() {
 }
 
 #[test]
-fn switching_between_small_and_large_buffers_keeps_the_order() {
+fn switching_between_paces_keeps_the_order() {
     on_core(async {
         let (stream, mut peer) = pair().await;
         let writer = std::thread::spawn(move || peer.write_all(&pattern(5_000_000)).unwrap());
         let mut received = Vec::new();
-        let mut bulk = false;
+        let mut paces =
+            [Pace::Bulk, Pace::Stream, Pace::Pieces, Pace::Bulk, Pace::Pieces].into_iter().cycle();
         while let Some(lease) = stream.recv().await.unwrap() {
             received.extend_from_slice(&lease);
-            bulk = !bulk;
-            stream.receive_bulk(bulk);
+            stream.set_pace(paces.next().unwrap());
         }
         assert!(received == pattern(5_000_000), "{} bytes", received.len());
+        finished(writer).await;
+    });
+}
+
+#[test]
+fn pieces_come_one_at_a_time() {
+    on_core(async {
+        let (stream, mut peer) = pair().await;
+        stream.set_pace(Pace::Pieces);
+        let writer = std::thread::spawn(move || peer.write_all(&pattern(1_000_000)).unwrap());
+        let held = || with_core(|core| core.buffers.held(Size::Small)).unwrap();
+        let mut received = Vec::new();
+        while received.len() < 1_000_000 {
+            until(|| held() > 0).await;
+            some_turns(5).await;
+            assert_eq!(held(), 1, "nobody has taken it");
+            let lease = stream.recv().await.unwrap().unwrap();
+            assert!(lease.len() <= SMALL_BYTES as usize);
+            received.extend_from_slice(&lease);
+        }
+        assert!(received == pattern(1_000_000));
         finished(writer).await;
     });
 }

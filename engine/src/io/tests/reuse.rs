@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
 use std::time::Duration;
 
-use super::super::{TcpOptions, TcpStream, freeze, gauges, sleep, spawn};
+use super::super::{Pace, TcpOptions, TcpStream, freeze, gauges, sleep, spawn};
 use super::{alone, descriptors_of_process, finished, listen, on_core, until};
 
 /// Sends the first byte that a connection brings back until it ends; nothing else may come.
@@ -45,7 +45,7 @@ fn what_is_dropped_in_flight_never_reaches_its_successor() {
                 for round in 0..ROUNDS {
                     let mark = task * ROUNDS + round;
                     let stream = TcpStream::connect(address, &TcpOptions::default()).await.unwrap();
-                    stream.receive_bulk(round % 3 == 0);
+                    stream.set_pace([Pace::Bulk, Pace::Stream, Pace::Pieces][round as usize % 3]);
                     stream.send(freeze(vec![mark; 600_000]));
                     for _ in 0..round % 4 {
                         let lease = stream.recv().await.unwrap().unwrap();

@@ -29,7 +29,7 @@ impl World {
             return self.complete(&operation, -libc::EBADF, false, None);
         };
         match action {
-            Action::Receive | Action::ReceiveLarge { .. } | Action::Accept { .. } => {
+            Action::Receive { .. } | Action::ReceiveLarge { .. } | Action::Accept { .. } => {
                 if let Some(before) = socket.input.replace(operation) {
                     self.violate(format!("{action:?} over {:?} on {fd}", before.action));
                 }
@@ -77,7 +77,8 @@ impl World {
                 }
                 Role::Fresh => Some(Input::Over(-libc::ENOTCONN)),
             };
-            let goes_on = matches!(operation.action, Action::Accept { again: true } | Action::Receive);
+            let goes_on =
+                matches!(operation.action, Action::Accept { again: true } | Action::Receive { again: true });
             let (result, buffer) = match outcome {
                 None => return self.put_input(fd, operation),
                 Some(Input::Some { result, buffer }) => (result, buffer),

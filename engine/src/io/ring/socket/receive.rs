@@ -5,6 +5,7 @@ use std::io;
 use std::task::Poll;
 
 use super::{Receiving, Socket};
+use crate::io::Pace;
 use crate::io::ring::buffers::{Lease, Size};
 use crate::io::ring::ops::{self, Completion, Kind};
 use crate::io::ring::ring::Core;
@@ -45,14 +46,16 @@ impl Core {
         if !able || socket.receiving != Receiving::Off {
             return;
         }
-        // A large buffer is asked for one at a time, and only when the last has been taken.
-        if socket.size_wanted == Size::Large && self.buffers.any_left(Size::Large) {
-            if socket.inbox.is_empty() {
-                self.arm_large(key, socket);
+        // Those of a body are asked for one at a time, and only when the last has been taken.
+        let is_empty = socket.inbox.is_empty();
+        match socket.pace {
+            Pace::Stream if socket.inbox.is_under(self.options.inbox_low) => {
+                self.arm_small(key, socket, true);
             }
-            return;
+            Pace::Bulk if is_empty && self.buffers.any_left(Size::Large) => self.arm_large(key, socket),
+            Pace::Pieces | Pace::Bulk if is_empty => self.arm_small(key, socket, false),
+            _ => {}
         }
-        self.arm_small(key, socket);
     }
 
     fn arm_large(&self, key: Key, socket: &mut Socket) {
@@ -61,12 +64,10 @@ impl Core {
         self.push(&ops::receive_large(socket.fd, key, self.buffers.bytes_each(Size::Large)));
     }
 
-    fn arm_small(&self, key: Key, socket: &mut Socket) {
-        if socket.inbox.is_under(self.options.inbox_low) {
-            socket.receiving = Receiving::Armed(Size::Small);
-            socket.in_flight += 1;
-            self.push(&ops::receive(socket.fd, key));
-        }
+    fn arm_small(&self, key: Key, socket: &mut Socket, again: bool) {
+        socket.receiving = Receiving::Armed(Size::Small);
+        socket.in_flight += 1;
+        self.push(&ops::receive(socket.fd, key, again));
     }
 
     fn cancel_receive(&self, key: Key, socket: &mut Socket) {
@@ -78,15 +79,12 @@ impl Core {
         }
     }
 
-    /// The reader asks for buffers of another size. Large ones replace an armed small receive at once.
-    pub(crate) fn want_size(&self, key: Key, size: Size) {
+    /// The reader asks for another pace. That of a body replaces an armed receive of the other kind at once.
+    pub(crate) fn set_pace(&self, key: Key, pace: Pace) {
         let mut sockets = self.sockets.borrow_mut();
         let Some(socket) = sockets.get_mut(key) else { return };
-        if socket.size_wanted == size {
-            return;
-        }
-        socket.want(size);
-        if size == Size::Large && self.buffers.any_left(Size::Large) {
+        let before = std::mem::replace(&mut socket.pace, pace);
+        if before == Pace::Stream && pace != Pace::Stream {
             self.cancel_receive(key, socket);
         }
     }
@@ -113,7 +111,7 @@ impl Core {
                 if let Some(lease) = lease {
                     // A body that trickles in is better served by small buffers.
                     if size == Size::Large && lease.len() < self.buffers.bytes_each(Size::Small) as usize {
-                        socket.want(Size::Small);
+                        socket.pace = Pace::Stream;
                     }
                     socket.inbox.push(lease);
                 }
@@ -210,9 +208,6 @@ impl Core {
             let mut sockets = self.sockets.borrow_mut();
             let Some(socket) = sockets.get_mut(key) else { continue };
             socket.starved = false;
-            if on_offer == 0 {
-                socket.want(Size::Small);
-            }
             self.arm_socket(key, socket);
         }
     }
