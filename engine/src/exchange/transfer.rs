@@ -218,6 +218,9 @@ impl<'a> Transfer<'a> {
 
     fn pump_body(&mut self) -> Result<bool, Fault> {
         let limits = &self.view.model().limits;
+        if let Some(pace) = self.request_pace.change(&self.backend.stream, limits) {
+            self.conn.stream.set_pace(pace);
+        }
         match pace::poll_room(&self.backend.stream, limits) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(())) => {}
@@ -229,9 +232,6 @@ impl<'a> Transfer<'a> {
         }
         if !self.conn.intake.is_empty() && self.feed_request()? {
             return Ok(true);
-        }
-        if let Some(pace) = self.request_pace.change(&self.backend.stream, limits) {
-            self.conn.stream.set_pace(pace);
         }
         match self.conn.stream.poll_recv() {
             Poll::Pending => Ok(false),
@@ -299,13 +299,13 @@ impl<'a> Transfer<'a> {
     /// Moves one receive's worth of the answer. False when there is nothing to do now.
     fn pump_answer(&mut self) -> Result<bool, Fault> {
         let limits = &self.view.model().limits;
+        if let Some(pace) = self.answer_pace.change(&self.conn.stream, limits) {
+            self.backend.stream.set_pace(pace);
+        }
         match pace::poll_room(&self.conn.stream, limits) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Err(Fault::client(Cause::Network(error))),
-        }
-        if let Some(pace) = self.answer_pace.change(&self.conn.stream, limits) {
-            self.backend.stream.set_pace(pace);
         }
         match self.backend.stream.poll_recv() {
             Poll::Pending => return Ok(false),
