@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::ws::{self, client_frame, frame, opcode};
-use harness::{Client, Gate, Origin, Pinion, Settings, wait};
+use harness::{Client, Gate, Origin, Pinion, Settings, statistics, wait};
 
 /// Far more than every buffer between the two ends together.
 const FLOOD_BYTES: usize = 3_072 * 65_536;
@@ -77,6 +77,34 @@ fn slow_client_pauses_the_backend() {
     // It goes on from where it stopped.
     assert_eq!(slow.head().fields.length(), Some(FLOOD_BYTES));
     assert!(slow.exactly(5_000_000).iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn little_is_fetched_for_a_client_that_has_not_shown_that_it_reads() {
+    const BODY_BYTES: usize = 8 << 20;
+    const HIGH_WATER_BYTES: usize = 1 << 20;
+    let origin = Origin::start(|conn| {
+        while conn.request().is_some() {
+            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n"));
+            // What comes with a head is received before it is known to be a long answer's.
+            std::thread::sleep(Duration::from_millis(200));
+            if conn.try_send(vec![5; BODY_BYTES]).is_err() {
+                return;
+            }
+        }
+    });
+    let water = format!("high_water_bytes = {HIGH_WATER_BYTES}\nlow_water_bytes = 65536");
+    let pinion = Settings::to(&origin).set("limits", &water).start();
+    let mut slow = Client::connect_small(pinion.addr(), 4_096);
+    slow.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let fetched = until_stalled(|| statistics::sum(&pinion.statistics(), "backend_bytes_in") as usize);
+    // The kernel takes up to the high mark; beyond that there is the low one, and a piece.
+    let most = HIGH_WATER_BYTES + HIGH_WATER_BYTES / 2;
+    assert!((65_536..most).contains(&fetched), "{fetched} bytes for a client that reads nothing");
+    // It reads after all, and gets everything: at first in pieces, then in large buffers.
+    assert_eq!(slow.head().fields.length(), Some(BODY_BYTES));
+    assert!(slow.exactly(BODY_BYTES).iter().all(|byte| *byte == 5));
+    assert_eq!(statistics::sum(&pinion.statistics(), "backend_bytes_in") as usize / BODY_BYTES, 1);
 }
 
 #[test]
