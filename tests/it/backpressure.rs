@@ -83,11 +83,13 @@ fn slow_client_pauses_the_backend() {
 fn little_is_fetched_for_a_client_that_has_not_shown_that_it_reads() {
     const BODY_BYTES: usize = 8 << 20;
     const HIGH_WATER_BYTES: usize = 1 << 20;
-    let origin = Origin::start(|conn| {
+    // What comes together with a head is received before it is known to be a long answer's.
+    let head_is_there = Gate::new();
+    let told = head_is_there.clone();
+    let origin = Origin::start(move |conn| {
         while conn.request().is_some() {
             conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n"));
-            // What comes with a head is received before it is known to be a long answer's.
-            std::thread::sleep(Duration::from_millis(200));
+            told.wait();
             if conn.try_send(vec![5; BODY_BYTES]).is_err() {
                 return;
             }
@@ -97,7 +99,11 @@ fn little_is_fetched_for_a_client_that_has_not_shown_that_it_reads() {
     let pinion = Settings::to(&origin).set("limits", &water).start();
     let mut slow = Client::connect_small(pinion.addr(), 4_096);
     slow.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    let fetched = until_stalled(|| statistics::sum(&pinion.statistics(), "backend_bytes_in") as usize);
+    let fetched = || statistics::sum(&pinion.statistics(), "backend_bytes_in") as usize;
+    wait::until("the head is there", || fetched() > 0);
+    head_is_there.open();
+    wait::until("some of the body is there", || fetched() > 65_536);
+    let fetched = until_stalled(fetched);
     // The kernel takes up to the high mark; beyond that there is the low one, and a piece.
     let most = HIGH_WATER_BYTES + HIGH_WATER_BYTES / 2;
     assert!((65_536..most).contains(&fetched), "{fetched} bytes for a client that reads nothing");
