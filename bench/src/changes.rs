@@ -29,14 +29,14 @@ const INTERVAL: Duration = Duration::from_millis(1);
 /// Changes of the part without load.
 const QUIET_CHANGES: u32 = 3_000;
 /// Rounds, each with a window of each kind.
-const ROUNDS: usize = 50;
-/// Short, so that a stall of the machine is in one of many.
-const WINDOW: Duration = Duration::from_millis(400);
+const ROUNDS: usize = 120;
+/// Short, so that a stall of the machine is in one of many, and what lasts longer is in all of a round.
+const WINDOW: Duration = Duration::from_millis(200);
 /// A part that other work disturbed is done so often at most.
 const TRIES: usize = 3;
 /// Above this share of the machine, other work disturbs.
 const OTHERS_MAX: f64 = 0.08;
-const WARMUP: Duration = Duration::from_millis(300);
+const WARMUP: Duration = Duration::from_millis(100);
 /// Requests per second: an open loop that leaves both processors time to spare.
 const RATE: f64 = 10_000.0;
 /// What the product promises of a change, from its commit to its effect on the last core.
@@ -307,7 +307,7 @@ impl Changer {
 fn config(origin: SocketAddr) -> io::Result<ProxyConfig> {
     let mut json = String::with_capacity(ROUTES * 96);
     // Idle connections to the origin end soon after a window does: the generator waits for that.
-    json.push_str(r#"{"server": {"listen": ["127.0.0.1:0"]}, "pool": {"idleTimeoutMs": 500}, "route": ["#);
+    json.push_str(r#"{"server": {"listen": ["127.0.0.1:0"]}, "pool": {"idleTimeoutMs": 250}, "route": ["#);
     for number in 0..ROUTES {
         let _ = write!(
             json,
@@ -325,14 +325,15 @@ fn write_windows(text: &mut String, windows: &[(Beside, Outcome)]) {
         "\n## What clients notice\n\nAn open loop of {RATE:.0} requests/s over 64 connections, each answer checked, corrected for \
          coordinated omission; proxy and the thread that publishes on processor {}, load and origin on \
          processor {}, which never sleeps. {ROUNDS} windows of {} ms each, in turns; one that other work disturbed is repeated. \
-         Medians of the windows, and between which values the middle half of them lies.\n\n\
+         Medians of the windows, and between which values the middle half of them lies; *to none*: the median of what a round's \
+         p99 is to that without changes, and the 95 % interval of that median.\n\n\
          | beside the load | p50 µs | p99 µs | middle half | to none | p99.9 µs | requests | faults | windows disturbed by other work |\n\
          |---|---|---|---|---|---|---|---|---|",
         cores::PROXY_CORE,
         cores::LOAD_CORE,
         WINDOW.as_millis(),
     );
-    let mut before = None;
+    let mut none = None;
     for beside in Beside::ALL {
         let own: Vec<&Outcome> =
             windows.iter().filter(|(what, _)| *what == beside).map(|(_, own)| own).collect();
@@ -340,16 +341,19 @@ fn write_windows(text: &mut String, windows: &[(Beside, Outcome)]) {
             let latencies = own.iter().filter_map(|outcome| outcome.latency.as_ref());
             latencies.map(|latency| us(latency, quantile)).collect()
         };
-        let p99 = at_share(each(0.99), 0.5);
+        let p99 = each(0.99);
+        let none = none.get_or_insert_with(|| p99.clone());
+        let [ratio, low, high] =
+            median_and_interval(p99.iter().zip(none.iter()).map(|(own, none)| own / none).collect());
         let disturbed = own.iter().filter(|outcome| outcome.is_disturbed() || outcome.backlog > 0).count();
         let _ = writeln!(
             text,
-            "| {} | {:.0} | {p99:.0} | {:.0}–{:.0} | {:.2} | {:.0} | {} | {} | {disturbed} |",
+            "| {} | {:.0} | {:.0} | {:.0}–{:.0} | {ratio:.2} ({low:.2}–{high:.2}) | {:.0} | {} | {} | {disturbed} |",
             beside.title(),
             at_share(each(0.5), 0.5),
-            at_share(each(0.99), 0.25),
-            at_share(each(0.99), 0.75),
-            p99 / *before.get_or_insert(p99),
+            at_share(p99.clone(), 0.5),
+            at_share(p99.clone(), 0.25),
+            at_share(p99, 0.75),
             at_share(each(0.999), 0.5),
             own.iter().map(|outcome| outcome.requests).sum::<u64>(),
             own.iter().map(|outcome| outcome.faults).sum::<u64>(),
@@ -366,6 +370,13 @@ fn note(histogram: &mut Histogram<u64>, took: Duration) {
 
 fn us(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1_000.0
+}
+
+/// The median, and between which of the values that of all such values lies with a certainty of 95 %: by their ranks, whatever
+/// their distribution is.
+fn median_and_interval(values: Vec<f64>) -> [f64; 3] {
+    let half_width = 0.98 / (values.len().max(1) as f64).sqrt();
+    [0.5, 0.5 - half_width, 0.5 + half_width].map(|share| at_share(values.clone(), share))
 }
 
 /// The value below which this share of them lies.

@@ -33,6 +33,10 @@ use relay::Runtime;
 use report::Comparison;
 use turns::{Plan, take_turns};
 
+/// That of the product: `changes` runs its engine in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Pinion against nginx and HAProxy, and io_uring runtimes against each other.
 #[derive(Parser)]
 #[command(version)]
@@ -48,7 +52,11 @@ enum Task {
         #[command(flatten)]
         turns: Turns,
         /// Proxies that take part: nginx, haproxy, pinion, pinion-epoll, direct, relay-<runtime>.
-        #[arg(long, value_delimiter = ',', default_value = "direct,nginx,nginx-wide,haproxy,pinion")]
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "direct,nginx,nginx-wide,haproxy,pinion,relay-ring"
+        )]
         only: Vec<Proxy>,
         /// A Pinion binary to measure instead of building one.
         #[arg(long)]

@@ -4,6 +4,11 @@
 use crate::report::Figure;
 use load::Work;
 
+/// The work that a bare relay on our own ring does, too.
+pub(crate) const BARE_WORK: Work = Work::Http { connections: 64 };
+/// How much more processor time Pinion may take for it than the bare relay.
+pub(crate) const TO_BARE_MAX: f64 = 1.10;
+
 /// Upper bounds: a ratio to the better peer, or KiB for an idle session.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Target {

@@ -12,6 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::peers::{Certificate, Proxy, Setup, free_address};
+use crate::targets::BARE_WORK;
 use load::Work;
 use load::measure::others::MachineReading;
 use load::{Aim, Generator, Outcome, Secured};
@@ -92,6 +93,9 @@ impl Bench<'_> {
             self.plan.proxies.iter().copied().filter(|proxy| is_latency || *proxy != Proxy::Direct).collect();
         // Its buffers are all that it differs in.
         order.retain(|proxy| matches!(work, Work::Body { .. }) || *proxy != Proxy::NginxWide);
+        // Beside whole proxies a bare relay is there for the one work that has a target to it.
+        let is_among_relays = order.iter().all(|proxy| matches!(proxy, Proxy::Relay(_)));
+        order.retain(|proxy| is_among_relays || BARE_WORK == work || !matches!(proxy, Proxy::Relay(_)));
         if !order.is_empty() {
             let shift = round % order.len();
             order.rotate_left(shift);

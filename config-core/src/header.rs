@@ -24,7 +24,7 @@ const CHECKSUM_AT: usize = 16;
 
 /// Sixteen bytes per step: long snapshots are hashed at gigabytes per second.
 static CRC_32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
-/// Only ever fed 13 bytes, so the small table does.
+/// Fed 13 bytes, or a few hundred of a route: the small table does.
 static CRC_64: Crc<u64, Table<1>> = Crc::<u64, Table<1>>::new(&CRC_64_XZ);
 
 /// CRC-32C (Castagnoli, RFC 3720) of `bytes`: the registry hash, and the check byte of binary frames.
@@ -32,7 +32,7 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     CRC_32C.checksum(bytes)
 }
 
-/// CRC-64/XZ of `bytes`: the checksum of the header.
+/// CRC-64/XZ of `bytes`: the checksum of the header, of routes and of certificates.
 pub fn crc64(bytes: &[u8]) -> u64 {
     CRC_64.checksum(bytes)
 }

@@ -1,57 +1,65 @@
-//! All routes of a model: a set that is shared piecewise, so that changing one of 100,000 copies two hundred pointers
+//! All routes of a model: a set that is shared piecewise, so that changing one of 100,000 copies eighty pointers
 //! and nothing else.
 //!
 //! ```text
-//!  Routes ──► 1,024 shards, by a hash of the id ──► routes with their checksums, sorted by id
-//!         └─► 1,024 shards, by a hash of the virtual host: which id has it
+//!  Routes ──► 1,024 shards of 8 parts, by a hash of the id ──► routes with their checksums, sorted by id
+//!         ├─► 1,024 shards, by a hash of the virtual host: which id has it
+//!         └─► totals: what is said of all routes without a look at each
 //! ```
 //!
-//! What must hold: both halves know the same routes; a checksum is always that of what it stands beside.
+//! What must hold: both halves know the same routes, and the totals are theirs; a checksum is always that of what it stands
+//! beside.
 
+use std::array;
 use std::cmp::Ordering;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
 use super::{Route, VirtualHost};
-use crate::header::crc32c;
+use crate::header::{crc32c, crc64};
 use crate::ids::RouteId;
 use crate::shards::Shards;
 use crate::snapshot::canonical_bytes;
 
-/// Shards of each half. With 100,000 routes a change copies the 100 pointers of one shard.
+/// Shards of each half.
 const SHARDS: usize = Shards::<Shard>::COUNT;
+/// Parts of a shard of ids. A copied pointer is a count in memory of its own: with 100,000 routes a change copies those of 12.
+const PARTS: usize = 8;
 
 /// Routes by id and by virtual host; neither occurs twice.
 #[derive(Clone)]
 pub struct Routes {
     by_id: Shards<Shard>,
     by_host: Shards<HostShard>,
-    len: usize,
+    totals: Totals,
 }
 
-#[derive(Clone)]
-struct Shard {
-    /// Sorted by id.
-    routes: Arc<[Entry]>,
-    /// CRC-32C of the routes' checksums.
-    checksum: u32,
-    any_retries: bool,
-    any_probes: bool,
-}
+type Shard = Arc<[Part; PARTS]>;
+
+/// Sorted by id.
+type Part = Arc<[Entry]>;
+
+/// Ids by virtual host, sorted.
+type HostShard = Arc<[(VirtualHost, RouteId)]>;
 
 #[derive(Clone)]
 struct Entry {
     route: Arc<Route>,
-    /// CRC-32C of its canonical bytes.
-    checksum: u32,
-    retries: bool,
-    /// Whether it has its backends probed by itself.
-    probes: bool,
+    /// CRC-64 of its canonical bytes.
+    checksum: u64,
 }
 
-/// Ids by virtual host, sorted.
-type HostShard = Arc<[(VirtualHost, RouteId)]>;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Totals {
+    routes: usize,
+    /// How many try other backends after a failure.
+    retries: usize,
+    /// How many have their backends probed, whatever `[health]` says.
+    probes: usize,
+    /// Sum of the checksums, modulo 2^64.
+    checksum: u64,
+}
 
 /// Two routes for the same virtual host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,39 +80,56 @@ pub struct RouteChange {
 impl Routes {
     /// No routes.
     pub fn new() -> Routes {
-        let empty = Shard::new(Vec::new());
-        let no_hosts: HostShard = Arc::new([]);
-        Routes { by_id: Shards::filled(&empty), by_host: Shards::filled(&no_hosts), len: 0 }
+        let (no_routes, no_hosts): (Part, HostShard) = (Arc::new([]), Arc::new([]));
+        let shard: Shard = Arc::new(array::from_fn(|_| Arc::clone(&no_routes)));
+        let totals = Totals::default();
+        Routes { by_id: Shards::filled(&shard), by_host: Shards::filled(&no_hosts), totals }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.totals.routes
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// All routes, in an order that depends on their ids only.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.by_id.iter().flat_map(|shard| shard.routes.iter().map(|entry| &entry.route))
+        self.by_id
+            .iter()
+            .flat_map(|shard| shard.iter())
+            .flat_map(|part| part.iter())
+            .map(|entry| &entry.route)
     }
 
     /// Whether any route tries other backends after a failure.
     pub(crate) fn any_retries(&self) -> bool {
-        self.by_id.iter().any(|shard| shard.any_retries)
+        self.totals.retries > 0
     }
 
     /// Whether any route has its backends probed, whatever `[health]` says.
     pub(crate) fn any_probes(&self) -> bool {
-        self.by_id.iter().any(|shard| shard.any_probes)
+        self.totals.probes > 0
     }
 
     /// The route of this id.
     pub fn get(&self, id: &RouteId) -> Option<&Arc<Route>> {
-        self.by_id.at(shard_of_id(id)).find(id)
+        self.entry(id).map(|entry| &entry.route)
+    }
+
+    fn entry(&self, id: &RouteId) -> Option<&Entry> {
+        let number = part_of_id(id);
+        let part = &self.by_id.at(number / PARTS)[number % PARTS];
+        let at = part.binary_search_by(|entry| entry.route.id.cmp(id)).ok()?;
+        part.get(at)
+    }
+
+    /// The part of this number, to be changed; what others share of it is copied first.
+    fn part_mut(&mut self, number: usize) -> &mut Part {
+        &mut Arc::make_mut(self.by_id.at_mut(number / PARTS))[number % PARTS]
     }
 
     /// The route of exactly this virtual host.
@@ -149,62 +174,73 @@ impl Routes {
     /// # Errors
     /// The first that has the virtual host or the id of an earlier one, by its index, and that earlier one's id.
     pub fn collect(routes: impl IntoIterator<Item = Route>) -> Result<Routes, (usize, Conflict)> {
-        let mut by_id: Vec<Vec<Entry>> = vec![Vec::new(); SHARDS];
+        let mut by_id: Vec<Vec<Entry>> = vec![Vec::new(); SHARDS * PARTS];
         let mut by_host: Vec<Vec<(VirtualHost, RouteId)>> = vec![Vec::new(); SHARDS];
-        let mut len = 0;
+        let mut collected = Routes::new();
         for (index, route) in routes.into_iter().enumerate() {
             let hosts = &mut by_host[shard_of_host(&route.vhost)];
             match hosts.binary_search_by(|(known, _)| known.cmp(&route.vhost)) {
                 Ok(at) => return Err((index, Conflict { with: hosts[at].1.clone() })),
                 Err(at) => hosts.insert(at, (route.vhost.clone(), route.id.clone())),
             }
-            let ids = &mut by_id[shard_of_id(&route.id)];
+            let ids = &mut by_id[part_of_id(&route.id)];
             match ids.binary_search_by(|known| known.route.id.cmp(&route.id)) {
                 Ok(_) => return Err((index, Conflict { with: route.id })),
-                Err(at) => ids.insert(at, Entry::new(Arc::new(route))),
+                Err(at) => {
+                    let entry = Entry::new(Arc::new(route));
+                    collected.totals.add(&entry);
+                    ids.insert(at, entry);
+                }
             }
-            len += 1;
         }
-        Ok(Routes {
-            by_id: Shards::from_fn(|number| Shard::new(mem::take(&mut by_id[number]))),
-            by_host: Shards::from_fn(|number| mem::take(&mut by_host[number]).into()),
-            len,
-        })
+        for (number, entries) in by_id.into_iter().enumerate().filter(|(_, entries)| !entries.is_empty()) {
+            *collected.part_mut(number) = entries.into();
+        }
+        for (number, hosts) in by_host.into_iter().enumerate().filter(|(_, hosts)| !hosts.is_empty()) {
+            *collected.by_host.at_mut(number) = hosts.into();
+        }
+        Ok(collected)
     }
 
     /// The routes that differ from `before`, in the order of [`Routes::iter`]. What both share is not looked at.
     pub fn changes_since(&self, before: &Routes) -> Vec<RouteChange> {
         let mut changes = Vec::new();
         for (old, new) in before.by_id.pairs(&self.by_id) {
-            if !Arc::ptr_eq(&old.routes, &new.routes) {
-                changes_of_shard(&old.routes, &new.routes, &mut changes);
+            for (old, new) in old.iter().zip(new.iter()).filter(|(old, new)| !Arc::ptr_eq(old, new)) {
+                changes_of_part(old, new, &mut changes);
             }
         }
         changes
     }
 
-    /// CRC-32C over the checksums of the shards, each u32 LE: equal for equal routes, however they came together.
+    /// CRC-32C of how many routes there are and of the sum of their CRC-64s, each u64 LE: equal for equal routes, however they
+    /// came together.
     pub fn checksum(&self) -> u32 {
-        let sums: Vec<u8> = self.by_id.iter().flat_map(|shard| shard.checksum.to_le_bytes()).collect();
-        crc32c(&sums)
+        let Totals { routes, checksum, .. } = self.totals;
+        crc32c([routes as u64, checksum].map(u64::to_le_bytes).as_flattened())
     }
 
     fn edit_id(&mut self, id: &RouteId, route: Option<Arc<Route>>) {
-        let shard = self.by_id.at_mut(shard_of_id(id));
-        let mut routes = shard.routes.to_vec();
-        match (routes.binary_search_by(|known| known.route.id.cmp(id)), route) {
-            (Ok(at), Some(route)) => routes[at] = Entry::new(route),
-            (Ok(at), None) => {
-                routes.remove(at);
-                self.len -= 1;
-            }
-            (Err(at), Some(route)) => {
-                routes.insert(at, Entry::new(route));
-                self.len += 1;
-            }
-            (Err(_), None) => {}
+        let after = route.map(Entry::new);
+        if let Some(after) = &after {
+            self.totals.add(after);
         }
-        *shard = Shard::new(routes);
+        let part = self.part_mut(part_of_id(id));
+        let mut routes = part.to_vec();
+        let at = routes.binary_search_by(|known| known.route.id.cmp(id));
+        let before = match (at, after) {
+            (Ok(at), Some(after)) => Some(mem::replace(&mut routes[at], after)),
+            (Ok(at), None) => Some(routes.remove(at)),
+            (Err(at), Some(after)) => {
+                routes.insert(at, after);
+                None
+            }
+            (Err(_), None) => None,
+        };
+        *part = routes.into();
+        if let Some(before) = before {
+            self.totals.remove(&before);
+        }
     }
 
     fn edit_host(&mut self, vhost: &VirtualHost, id: Option<&RouteId>) {
@@ -223,7 +259,7 @@ impl Routes {
 }
 
 /// Both are sorted by id, so they are walked side by side; what is shared is told by its pointer.
-fn changes_of_shard(old: &[Entry], new: &[Entry], changes: &mut Vec<RouteChange>) {
+fn changes_of_part(old: &[Entry], new: &[Entry], changes: &mut Vec<RouteChange>) {
     let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
     loop {
         let order = match (old.peek(), new.peek()) {
@@ -242,24 +278,33 @@ fn changes_of_shard(old: &[Entry], new: &[Entry], changes: &mut Vec<RouteChange>
     }
 }
 
-impl Shard {
-    fn new(routes: Vec<Entry>) -> Shard {
-        let sums: Vec<u8> = routes.iter().flat_map(|entry| entry.checksum.to_le_bytes()).collect();
-        let any_retries = routes.iter().any(|entry| entry.retries);
-        let any_probes = routes.iter().any(|entry| entry.probes);
-        Shard { checksum: crc32c(&sums), any_retries, any_probes, routes: routes.into() }
+impl Entry {
+    fn new(route: Arc<Route>) -> Entry {
+        Entry { checksum: crc64(&canonical_bytes(&route)), route }
     }
 
-    fn find(&self, id: &RouteId) -> Option<&Arc<Route>> {
-        let at = self.routes.binary_search_by(|entry| entry.route.id.cmp(id)).ok()?;
-        self.routes.get(at).map(|entry| &entry.route)
+    fn retries(&self) -> bool {
+        self.route.retries > 0
+    }
+
+    fn probes(&self) -> bool {
+        matches!(self.route.health, Some(Some(_)))
     }
 }
 
-impl Entry {
-    fn new(route: Arc<Route>) -> Entry {
-        let probes = matches!(route.health, Some(Some(_)));
-        Entry { checksum: crc32c(&canonical_bytes(&route)), retries: route.retries > 0, probes, route }
+impl Totals {
+    fn add(&mut self, entry: &Entry) {
+        self.routes += 1;
+        self.retries += usize::from(entry.retries());
+        self.probes += usize::from(entry.probes());
+        self.checksum = self.checksum.wrapping_add(entry.checksum);
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        self.routes -= 1;
+        self.retries -= usize::from(entry.retries());
+        self.probes -= usize::from(entry.probes());
+        self.checksum = self.checksum.wrapping_sub(entry.checksum);
     }
 }
 
@@ -267,8 +312,8 @@ fn same(left: &Arc<Route>, right: &Arc<Route>) -> bool {
     Arc::ptr_eq(left, right) || left == right
 }
 
-fn shard_of_id(id: &RouteId) -> usize {
-    crc32c(id.as_str().as_bytes()) as usize % SHARDS
+fn part_of_id(id: &RouteId) -> usize {
+    crc32c(id.as_str().as_bytes()) as usize % (SHARDS * PARTS)
 }
 
 fn shard_of_host(vhost: &VirtualHost) -> usize {
@@ -288,7 +333,7 @@ impl Default for Routes {
 
 impl PartialEq for Routes {
     fn eq(&self, other: &Routes) -> bool {
-        self.len == other.len && self.changes_since(other).is_empty()
+        self.len() == other.len() && self.changes_since(other).is_empty()
     }
 }
 
@@ -329,9 +374,11 @@ mod tests {
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].before.as_ref().map(|route| route.retries), Some(2));
         assert_eq!(changes[0].after.as_ref().map(|route| route.retries), Some(5));
-        let own =
-            after.by_id.iter().zip(before.by_id.iter()).filter(|(a, b)| !Arc::ptr_eq(&a.routes, &b.routes));
-        assert_eq!(own.count(), 1, "one shard was copied");
+        let parts = |routes: &Routes| -> Vec<Part> {
+            routes.by_id.iter().flat_map(|shard| shard.iter().cloned()).collect()
+        };
+        let own = parts(&after).into_iter().zip(parts(&before)).filter(|(a, b)| !Arc::ptr_eq(a, b));
+        assert_eq!(own.count(), 1, "one part was copied");
     }
 
     #[test]
@@ -387,7 +434,9 @@ mod tests {
             let id = format!("r{}", number * 7 % 230);
             after = match number % 3 {
                 0 => after.without(&RouteId::new(&id)),
-                1 => after.with(Arc::new(route(&id, exact(1000 + number as usize), 2))).expect("free"),
+                1 => {
+                    after.with(Arc::new(route(&id, exact(1000 + number as usize), number % 2))).expect("free")
+                }
                 _ => after
                     .with(Arc::new(route(&format!("new{number}"), exact(2000 + number as usize), 2)))
                     .expect("free"),
@@ -408,6 +457,8 @@ mod tests {
             );
         }
         assert_eq!(after.iter().count(), after.len());
+        let again = Routes::collect(after.iter().map(|known| Route::clone(known))).expect("no conflict");
+        assert_eq!(after.totals, again.totals, "however they came together");
         for known in after.iter() {
             assert_eq!(after.by_vhost(&known.vhost), Some(known));
         }
