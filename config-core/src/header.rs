@@ -42,7 +42,7 @@ pub fn crc64(bytes: &[u8]) -> u64 {
 pub struct Header {
     /// Layout version, [`HEADER_VERSION`].
     pub version: u8,
-    /// CRC-32C of the snapshot's canonical bytes.
+    /// CRC-32C of what the routes ([`crate::model::Routes::checksum`]) and certificates are: equal on nodes that serve the same.
     pub registry_hash: u32,
     /// What is switched on.
     pub feature_flags: FeatureFlags,
@@ -131,7 +131,7 @@ impl HeaderLine {
         self.0[0]
     }
 
-    /// CRC-32C of the snapshot's canonical bytes.
+    /// CRC-32C of what the routes ([`crate::model::Routes::checksum`]) and certificates are: equal on nodes that serve the same.
     #[inline]
     pub fn registry_hash(&self) -> u32 {
         word(&self.0, 1)
