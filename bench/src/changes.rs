@@ -338,8 +338,9 @@ fn write_windows(text: &mut String, windows: &[(Beside, Outcome)]) {
         let own: Vec<&Outcome> =
             windows.iter().filter(|(what, _)| *what == beside).map(|(_, own)| own).collect();
         let each = |quantile: f64| -> Vec<f64> {
-            let latencies = own.iter().filter_map(|outcome| outcome.latency.as_ref());
-            latencies.map(|latency| us(latency, quantile)).collect()
+            // A window that failed has none, and keeps its place beside the others of its round.
+            let read = |latency| us(latency, quantile);
+            own.iter().map(|outcome| outcome.latency.as_ref().map_or(f64::NAN, read)).collect()
         };
         let p99 = each(0.99);
         let none = none.get_or_insert_with(|| p99.clone());
