@@ -22,7 +22,7 @@ const LINE_LEN: usize = 64;
 /// Where the line keeps the checksum of the header.
 const CHECKSUM_AT: usize = 16;
 
-/// Sixteen bytes per step: long snapshots are hashed at gigabytes per second.
+/// Sixteen bytes per step: an id or a name takes one or two.
 static CRC_32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 /// Fed 13 bytes, or a few hundred of a route: the small table does.
 static CRC_64: Crc<u64, Table<1>> = Crc::<u64, Table<1>>::new(&CRC_64_XZ);

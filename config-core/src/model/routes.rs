@@ -349,11 +349,21 @@ impl fmt::Debug for Routes {
 mod tests {
     use super::*;
     use crate::builder::ProxyConfig;
+    use crate::model::{ActiveCheck, Probe};
 
     fn route(id: &str, vhost: VirtualHost, retries: u32) -> Route {
         let config = ProxyConfig::builder().target("http://a:1").build().expect("valid");
         let any = config.model().routes.iter().next().expect("one route").as_ref().clone();
-        Route { id: RouteId::new(id), vhost, retries, ..any }
+        // Those that are tried once are probed.
+        let check = ActiveCheck {
+            probe: Probe::Tcp,
+            interval_ms: 1,
+            timeout_ms: 1,
+            unhealthy_threshold: 1,
+            healthy_threshold: 1,
+        };
+        let health = (retries == 0).then_some(Some(check));
+        Route { id: RouteId::new(id), vhost, retries, health, ..any }
     }
 
     fn exact(number: usize) -> VirtualHost {
@@ -442,6 +452,7 @@ mod tests {
                     .expect("free"),
             };
         }
+        assert!(after.totals.probes > 0 && after.totals.retries < after.len());
         let gone = before.iter().filter(|known| after.get(&known.id).is_none()).count();
         let differs = |known: &&Arc<Route>| before.get(&known.id).is_none_or(|old| old != *known);
         let changed = after.iter().filter(differs).count();
@@ -459,6 +470,8 @@ mod tests {
         assert_eq!(after.iter().count(), after.len());
         let again = Routes::collect(after.iter().map(|known| Route::clone(known))).expect("no conflict");
         assert_eq!(after.totals, again.totals, "however they came together");
+        let none = after.iter().fold(after.clone(), |routes, known| routes.without(&known.id));
+        assert_eq!(none.totals, Totals::default());
         for known in after.iter() {
             assert_eq!(after.by_vhost(&known.vhost), Some(known));
         }
