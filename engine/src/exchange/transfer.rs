@@ -41,8 +41,6 @@ const BUDGET: usize = 16;
 /// How long a backend may leave `Expect: 100-continue` unanswered before we answer it, as clients give up on waiting
 /// after about as long (RFC 9110 10.1.1).
 const CONTINUE_MS: u64 = 1_000;
-/// A body with at least this much to come is received into large buffers; shorter ones fit a few small ones.
-const BULK_BYTES_MIN: u64 = 128 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RequestSide {
@@ -115,8 +113,8 @@ impl<'a> Transfer<'a> {
             continue_at: request.continue_awaited.then_some(now + CONTINUE_MS),
             progress_ms: now,
             intake: Intake::default(),
-            request_pace: BodyPace::default(),
-            answer_pace: BodyPace::default(),
+            request_pace: conn.machine.request_body_left().map_or(BodyPace::untold(), BodyPace::of_length),
+            answer_pace: BodyPace::untold(),
             status: 0,
             began_us: request.upstream.balancer.needs_latency().then(now_us),
             conn,
@@ -373,9 +371,8 @@ impl<'a> Transfer<'a> {
                         let set = response_set(self.request, hsts, input, &mut head);
                         conn.machine.write_response(gather.buf(), input, &head, &set, local.draining.get());
                         return_buf(set);
-                        let rest = head.content_length.unwrap_or(0).saturating_sub(input.len() as u64);
-                        if matches!(head.framing, ResponseFraming::Length(_)) && rest >= BULK_BYTES_MIN {
-                            self.answer_pace.announce_long();
+                        if let ResponseFraming::Length(bytes) = head.framing {
+                            self.answer_pace = BodyPace::of_length(bytes.saturating_sub(input.len() as u64));
                         }
                     }
                     ResponseEvent::Body(span) => {

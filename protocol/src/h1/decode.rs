@@ -50,6 +50,15 @@ impl BodyDecoder {
         matches!(self, BodyDecoder::Ended)
     }
 
+    /// Bytes to come, where the peer has told how many.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match self {
+            BodyDecoder::Ended => Some(0),
+            BodyDecoder::Length(left) => Some(*left),
+            BodyDecoder::Chunked(_) | BodyDecoder::Trailers(_) | BodyDecoder::UntilClose => None,
+        }
+    }
+
     /// Reads one piece from the start of `input`; gives the number of bytes used. After the last piece of data
     /// the decoder may be ended at once: ask [`BodyDecoder::is_ended`].
     pub(crate) fn step(

@@ -401,6 +401,11 @@ impl Server {
         self.state == State::Done
     }
 
+    /// Bytes of the request's body that have not been read, where `Content-Length` tells how many there are.
+    pub fn request_body_left(&self) -> Option<u64> {
+        self.decoder.left()
+    }
+
     /// Version of the request being answered.
     pub fn version(&self) -> Version {
         self.version

@@ -1,7 +1,7 @@
 //! The turn loop of one core, and the state that everything in `io` works on.
 //!
 //! ```text
-//!  one turn:  messages ► timers ► tasks that are ready ► queued sends ► offer buffers
+//!  one turn:  messages ► timers ► tasks that are ready ► full inboxes ► queued sends ► offer buffers
 //!             ► one io_uring_enter: submit all, wait for one completion or the next timer ► completions wake tasks
 //! ```
 //!
@@ -127,6 +127,8 @@ pub(crate) struct Core {
     pub(crate) dirty: RefCell<Vec<Key>>,
     /// Sockets whose receive found no buffer.
     pub(crate) starved: RefCell<Vec<Key>>,
+    /// Sockets that have received more than anybody should leave there.
+    pub(crate) overfull: RefCell<Vec<Key>>,
     /// Sockets in line for a large buffer, in the order in which they found none.
     pub(crate) bulk: RefCell<VecDeque<Key>>,
     pub(crate) starvations: Cell<u64>,
@@ -193,6 +195,7 @@ impl Core {
         if !self.tasks.is_live(main) {
             return Ok(false);
         }
+        self.stop_overfull();
         self.flush();
         self.buffers.offer();
         self.feed_starved();
@@ -316,6 +319,7 @@ impl Runtime {
             timers: RefCell::new(Wheel::new(0)),
             dirty: RefCell::new(Vec::new()),
             starved: RefCell::new(Vec::new()),
+            overfull: RefCell::new(Vec::new()),
             bulk: RefCell::new(VecDeque::new()),
             starvations: Cell::new(0),
             driver,

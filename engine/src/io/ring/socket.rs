@@ -168,6 +168,12 @@ impl Socket {
         self.receiving != Receiving::Off
     }
 
+    /// A receive is with the kernel, and is to stay there.
+    #[cfg(test)]
+    pub(crate) fn is_receiving(&self) -> bool {
+        matches!(self.receiving, Receiving::Armed(_))
+    }
+
     pub(crate) fn set_address(&mut self, address: socket2::SockAddr) -> &socket2::SockAddr {
         self.address.insert(Box::new(address))
     }

@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use super::super::ring::buffers::Size;
 use super::super::ring::ring::with_core;
+use super::super::ring::socket::Socket;
 use super::super::{Lease, Pace, SMALL_BYTES, freeze, gauges};
 use super::{Options, finished, on_core, on_core_with, options, pair, pattern, read_all, some_turns, until};
 
@@ -33,6 +34,33 @@ fn a_slow_reader_gets_everything_in_order_from_a_bounded_inbox() {
         assert!(bytes_max <= 32 * 1024 + 4 * window_bytes, "{leased_max} buffers");
         finished(writer).await;
         assert_eq!(gauges().buffers_leased, 0);
+    });
+}
+
+#[test]
+fn what_is_taken_at_once_does_not_stop_the_receive() {
+    let options = Options { inbox_high: 32 * 1024, inbox_low: 8 * 1024, ..options() };
+    on_core_with(options, async {
+        let (stream, mut peer) = pair().await;
+        let is_receiving = || {
+            with_core(|core| {
+                let sockets = core.sockets.borrow();
+                sockets.keys().into_iter().filter_map(|key| sockets.get(key)).any(Socket::is_receiving)
+            })
+        };
+        for _ in 0..3 {
+            // All of it is there before anything is asked for, so that it comes in one turn.
+            peer.write_all(&pattern(60_000)).unwrap();
+            let (mut taken, mut most) = (0, 0);
+            while taken < 60_000 {
+                most = most.max(gauges().buffers_leased * SMALL_BYTES as usize);
+                taken += stream.recv().await.unwrap().expect("the peer is there").len();
+            }
+            assert!(most > 32 * 1024, "the inbox was over its mark: {most}");
+            assert_eq!(is_receiving(), Some(true));
+            some_turns(3).await;
+            assert_eq!(is_receiving(), Some(true));
+        }
     });
 }
 

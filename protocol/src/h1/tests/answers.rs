@@ -34,6 +34,15 @@ const GET_OLD_KEEP: &str = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
 const VIA: &str = "Via: 1.1 pinion\r\n";
 
 #[test]
+fn what_is_left_of_a_request_is_told_where_its_length_is() {
+    let left = |request: &str| asked(request).request_body_left();
+    assert_eq!(left(GET), Some(0));
+    assert_eq!(left("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"), Some(3));
+    assert_eq!(left("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde"), Some(0));
+    assert_eq!(left("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"), None);
+}
+
+#[test]
 fn framing_and_connection_fields_are_written_anew() {
     const NONE: BodyEncoder = BodyEncoder::None;
     const LENGTH: BodyEncoder = BodyEncoder::Length(5);

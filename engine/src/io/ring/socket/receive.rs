@@ -120,7 +120,7 @@ impl Core {
             error => self.receive_stopped(key, socket, -error, size),
         }
         if socket.inbox.is_over(self.options.inbox_high) {
-            self.cancel_receive(key, socket);
+            self.note_overfull(key);
         }
         if socket.receiving == Receiving::Off {
             self.arm_socket(key, socket);
@@ -132,6 +132,26 @@ impl Core {
                 self.tasks.wake(reader);
             } else if self.tasks.wake_yielding(reader) > YIELDING_WITH_BUFFERS {
                 socket.inbox.let_buffer_go();
+            }
+        }
+    }
+
+    /// What came is over the high mark. Its pieces come one after the other, so the last one noted tells most repeats.
+    fn note_overfull(&self, key: Key) {
+        let mut overfull = self.overfull.borrow_mut();
+        if overfull.last() != Some(&key) {
+            overfull.push(key);
+        }
+    }
+
+    /// Stops the receives of inboxes that are over their high mark still after their readers have had their turn: a body of
+    /// 64 KiB comes at once, and is taken at once.
+    pub(crate) fn stop_overfull(&self) {
+        for key in self.overfull.borrow_mut().drain(..) {
+            let mut sockets = self.sockets.borrow_mut();
+            let Some(socket) = sockets.get_mut(key) else { continue };
+            if !socket.closing && socket.inbox.is_over(self.options.inbox_high) {
+                self.cancel_receive(key, socket);
             }
         }
     }
