@@ -274,12 +274,13 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
     let settings = format!(
         "{} rounds of {:.1} s windows, order rotated, a turn disturbed by other work repeated; proxy pinned to core {}, generator and origin in one thread on \
          core {}; {priority}. CPU time is that of all the proxy's threads; idle memory is growth of Pss. The open loop \
-         runs at {:.0} % of the slower peer's peak, corrected for coordinated omission.",
+         runs at {:.0} % of the slower peer's peak, corrected for coordinated omission, {} turns a round.",
         plan.rounds,
         plan.window.as_secs_f64(),
         cores::PROXY_CORE,
         cores::LOAD_CORE,
         turns::LATENCY_LOAD * 100.0,
+        turns::LATENCY_TURNS,
     );
     let text = report::markdown(comparison, &machine, &settings, &samples);
     println!("{text}");

@@ -23,6 +23,10 @@ const WARMUP_MAX: Duration = Duration::from_millis(1500);
 /// An open loop runs at this share of the slower peer's peak.
 pub(crate) const LATENCY_LOAD: f64 = 0.7;
 
+/// Turns of the open loop in each round. Its figures are those of the slowest few requests of a window, and what else the
+/// host does makes them as often as a proxy: the median of many windows tells the proxies apart.
+pub(crate) const LATENCY_TURNS: usize = 3;
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -61,7 +65,7 @@ fn turns_in(plan: &Plan, generator: &Generator, folder: &Path) -> io::Result<Vec
     let mut samples = Vec::new();
     for round in 0..plan.rounds {
         for &work in &plan.works {
-            for proxy in bench.order(round, work) {
+            for proxy in bench.orders(round, work) {
                 let outcome = bench.quiet_turn(proxy, work, rate)?;
                 eprintln!(
                     "round {} {:>9} {:<14} {}",
@@ -86,8 +90,14 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// The proxies of one round, begun one further each round. Only latency is of interest without a proxy.
-    fn order(&self, round: usize, work: Work) -> Vec<Proxy> {
+    /// The turns of one round, one order after another.
+    fn orders(&self, round: usize, work: Work) -> Vec<Proxy> {
+        let count = if matches!(work, Work::Latency { .. }) { LATENCY_TURNS } else { 1 };
+        (round * count..(round + 1) * count).flat_map(|turn| self.order(turn, work)).collect()
+    }
+
+    /// The proxies in one order, begun one further each time. Only latency is of interest without a proxy.
+    fn order(&self, turn: usize, work: Work) -> Vec<Proxy> {
         let is_latency = matches!(work, Work::Latency { .. });
         let mut order: Vec<Proxy> =
             self.plan.proxies.iter().copied().filter(|proxy| is_latency || *proxy != Proxy::Direct).collect();
@@ -97,7 +107,7 @@ impl Bench<'_> {
         let is_among_relays = order.iter().all(|proxy| matches!(proxy, Proxy::Relay(_)));
         order.retain(|proxy| is_among_relays || BARE_WORK == work || !matches!(proxy, Proxy::Relay(_)));
         if !order.is_empty() {
-            let shift = round % order.len();
+            let shift = turn % order.len();
             order.rotate_left(shift);
         }
         order
