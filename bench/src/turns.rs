@@ -24,7 +24,7 @@ const WARMUP_MAX: Duration = Duration::from_millis(1500);
 pub(crate) const LATENCY_LOAD: f64 = 0.7;
 
 /// Turns of the open loop in each round. Its figures are those of the slowest few requests of a window, and what else the
-/// host does makes them as often as a proxy: the median of many windows tells the proxies apart.
+/// host does makes them as often as a proxy: the median of nine windows says more than that of three.
 pub(crate) const LATENCY_TURNS: usize = 3;
 
 /// What to measure.
