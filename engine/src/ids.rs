@@ -36,21 +36,27 @@ impl Ids {
 }
 
 fn format_uuid7(millis: u64, high: u64, low: u64) -> [u8; UUID_LEN] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let first = millis << 16 | 0x7000 | (high & 0x0FFF);
-    let second = (low & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000;
-    let bytes = (u128::from(first) << 64 | u128::from(second)).to_be_bytes();
+    let first = hex(millis << 16 | 0x7000 | (high & 0x0FFF));
+    let second = hex((low & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000);
     let mut text = [b'-'; UUID_LEN];
-    let mut at = 0;
-    for (index, byte) in bytes.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            at += 1;
-        }
-        text[at] = HEX[(byte >> 4) as usize];
-        text[at + 1] = HEX[(byte & 15) as usize];
-        at += 2;
-    }
+    text[..8].copy_from_slice(&first[..8]);
+    text[9..13].copy_from_slice(&first[8..12]);
+    text[14..18].copy_from_slice(&first[12..]);
+    text[19..23].copy_from_slice(&second[..4]);
+    text[24..].copy_from_slice(&second[4..]);
     text
+}
+
+/// All sixteen digits at once: the nibbles are spread to a byte each, and those above nine become letters.
+fn hex(word: u64) -> [u8; 16] {
+    const ONES: u128 = u128::MAX / 0xff;
+    let mut nibbles = u128::from(word);
+    nibbles = (nibbles | nibbles << 32) & 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff;
+    nibbles = (nibbles | nibbles << 16) & 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff;
+    nibbles = (nibbles | nibbles << 8) & 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff;
+    nibbles = (nibbles | nibbles << 4) & (ONES * 0x0f);
+    let letters = ((nibbles + ONES * 6) >> 4) & ONES;
+    (nibbles + ONES * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub fn forwarding(data: &[u8]) {
     }
     let forward = Forward {
         client_ip: "192.0.2.7",
-        request_id: "018f0000-0000-7000-8000-000000000001",
+        request_id: b"018f0000-0000-7000-8000-000000000001",
         trusted: input.switches & 1 != 0,
         upgrade: input.switches & 2 != 0 && head.upgrade == Upgrade::WebSocket,
         ..Forward::default()

@@ -68,7 +68,7 @@ fn same_fields(wire: &[u8], ours: &Fields, theirs: &[httparse::Header<'_>]) {
 fn forwarded_request(input: &Input<'_>, head: &RequestHead) {
     let forward = Forward {
         client_ip: "192.0.2.7",
-        request_id: "018f0000-0000-7000-8000-000000000001",
+        request_id: b"018f0000-0000-7000-8000-000000000001",
         trusted: input.switches & 1 != 0,
         // HTTP/1.0 may name no host; the engine then names the backend's.
         host: head.host(input.wire).is_empty().then_some("origin.test"),

@@ -355,32 +355,35 @@ fn write_head(
     let backend = &forwarding.upstream.backends[request.backend];
     forwarding.set.withhold_from(input, &mut head.fields);
     let origin = forwarding.change_origin.then(|| format!("{}://{}", backend.scheme, backend.authority));
-    let mut rewritten = take_buf();
-    if let Some(found) = request.rule {
-        let mut cache = conn.local.rule_cache.borrow_mut();
-        let (path, query) = (head.path(input), head.query(input));
-        let outcome = request.route.rules.rewrite(&mut cache, found, path, query, &mut rewritten);
-        outcome.map_err(Refusal::Rewrite)?;
-    }
+    let rewritten = match request.rule {
+        None => Vec::new(),
+        Some(found) => {
+            let mut rewritten = take_buf();
+            let mut cache = conn.local.rule_cache.borrow_mut();
+            let (path, query) = (head.path(input), head.query(input));
+            let outcome = request.route.rules.rewrite(&mut cache, found, path, query, &mut rewritten);
+            outcome.map_err(Refusal::Rewrite)?;
+            rewritten
+        }
+    };
     if secured.is_some_and(|secured| secured.client_cert.is_some()) {
         head.fields.withhold(CLIENT_CERT.as_bytes(), input);
     }
-    let mut target = take_buf();
-    let has_target = match rewritten.is_empty() {
-        true => write_target(&mut target, backend, head.path(input), head.query(input), false),
+    let target = match rewritten.is_empty() {
+        true => target(backend, head.path(input), head.query(input), false),
         false => {
             let (path, query) = split_query(&rewritten);
-            write_target(&mut target, backend, path, query, true)
+            target(backend, path, query, true)
         }
     };
     let forward = Forward {
         client_ip: &conn.peer.text,
-        request_id: std::str::from_utf8(&request.id).unwrap_or_default(),
+        request_id: &request.id,
         scheme: if secured.is_some() { "https" } else { "http" },
         client_cert: secured.and_then(|secured| secured.client_cert.as_deref()),
         trusted: view.trusts(conn.peer.address),
         upgrade: request.upgrade.is_some(),
-        target: has_target.then_some(&target),
+        target: target.as_deref(),
         host: host(forwarding, backend, head, input),
         origin: origin.as_deref(),
         set: (!forwarding.set.is_empty()).then_some(&forwarding.set),
@@ -389,7 +392,7 @@ fn write_head(
     let mut out = take_buf();
     request.machine.write_request(&mut out, input, head, &forward);
     request.encoded = freeze(out);
-    return_buf(target);
+    target.map(return_buf);
     return_buf(rewritten);
     Ok(())
 }
@@ -415,18 +418,13 @@ fn host<'a>(
     is_targets.then_some(&backend.authority)
 }
 
-/// The target under a backend's prefix; false where the client's own goes through as it is.
-fn write_target(
-    target: &mut Vec<u8>,
-    backend: &Backend,
-    path: &[u8],
-    query: Option<&[u8]>,
-    is_rewritten: bool,
-) -> bool {
+/// The target under a backend's prefix; none where the client's own goes through as it is.
+fn target(backend: &Backend, path: &[u8], query: Option<&[u8]>, is_rewritten: bool) -> Option<Vec<u8>> {
     let bare = backend.path_prefix.is_empty() && backend.root_path == "/";
     if (bare && !is_rewritten) || !path.starts_with(b"/") {
-        return false;
+        return None;
     }
+    let mut target = take_buf();
     if path == b"/" {
         target.extend_from_slice(backend.root_path.as_bytes());
     } else {
@@ -437,5 +435,5 @@ fn write_target(
         target.push(b'?');
         target.extend_from_slice(query);
     }
-    true
+    Some(target)
 }

@@ -62,7 +62,7 @@ enum AnswerSide {
 /// How an attempt that did not fail ended.
 pub(crate) enum Outcome {
     Answered,
-    Upgraded(Session),
+    Upgraded(Box<Session>),
 }
 
 pub(crate) struct Transfer<'a> {
@@ -75,7 +75,7 @@ pub(crate) struct Transfer<'a> {
     intake: Intake,
     request_side: RequestSide,
     answer_side: AnswerSide,
-    upgraded: Option<Session>,
+    upgraded: Option<Box<Session>>,
     /// When to answer the client's `Expect` ourselves.
     continue_at: Option<u64>,
     /// When either body last moved, or the request ended.

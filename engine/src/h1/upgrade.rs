@@ -21,14 +21,22 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(deflate: bool, early: Option<Lease>) -> Session {
-        Session { deflate, early, backend_conn: None, hold: None, message_bytes_max: None, idle_ms: 0 }
+    /// Boxed: few exchanges end as one, and all the others should not keep room for it.
+    pub(crate) fn new(deflate: bool, early: Option<Lease>) -> Box<Session> {
+        Box::new(Session {
+            deflate,
+            early,
+            backend_conn: None,
+            hold: None,
+            message_bytes_max: None,
+            idle_ms: 0,
+        })
     }
 
     /// Adds the connection that the backend accepted the session on, and the limits of its route: a session does not hold
     /// on to a table.
     pub(crate) fn with_backend(
-        mut self,
+        mut self: Box<Session>,
         conn: BackendConn,
         hold: Option<Hold>,
         route: &Route,
@@ -37,6 +45,6 @@ impl Session {
         self.hold = hold;
         self.message_bytes_max = route.message_bytes_max;
         self.idle_ms = route.timeouts.websocket_idle_ms;
-        Box::new(self)
+        self
     }
 }

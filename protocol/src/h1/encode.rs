@@ -126,21 +126,21 @@ pub(crate) fn push_length(out: &mut Vec<u8>, length: u64) {
 
 /// Writes a number in decimal.
 pub(crate) fn push_decimal(out: &mut Vec<u8>, number: u64) {
-    push_digits(out, number, 10);
+    push_digits::<10>(out, number);
 }
 
 /// Writes a number in hexadecimal.
 pub(crate) fn push_hex(out: &mut Vec<u8>, number: u64) {
-    push_digits(out, number, 16);
+    push_digits::<16>(out, number);
 }
 
-fn push_digits(out: &mut Vec<u8>, mut number: u64, base: u64) {
+fn push_digits<const BASE: u64>(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0u8; 20];
     let mut used = 0;
     for place in digits.iter_mut().rev() {
-        let digit = (number % base) as u8;
+        let digit = (number % BASE) as u8;
         *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-        number /= base;
+        number /= BASE;
         used += 1;
         if number == 0 {
             break;

@@ -414,9 +414,10 @@ impl Server {
     /// Always HTTP/1.1: our own version, whatever the client's (RFC 9110 6.2). A reason that is missing or not
     /// plain is replaced by the standard one.
     fn write_status_line(&self, out: &mut Vec<u8>, status: Status, reason: &[u8]) {
-        out.extend_from_slice(b"HTTP/1.1 ");
-        encode::push_decimal(out, u64::from(status.code()));
-        out.push(b' ');
+        let [hundreds, tens, ones] = [100, 10, 1].map(|place| b'0' + (status.code() / place % 10) as u8);
+        out.extend_from_slice(&[
+            b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b' ', hundreds, tens, ones, b' ',
+        ]);
         let is_plain = !reason.is_empty() && reason.iter().all(|byte| matches!(byte, b' '..=b'~'));
         out.extend_from_slice(if is_plain { reason } else { status.reason().as_bytes() });
         out.extend_from_slice(b"\r\n");

@@ -2,6 +2,7 @@
 //! `Via` (RFC 9110 7.6.3). A peer outside `trusted_proxies` cannot speak for anyone: everything it says under
 //! these names, or under their spellings with `_`, is removed. Called by `h1::client` for every request.
 
+use crate::h1::encode::push_field;
 use crate::head::RequestHead;
 use crate::header::name::{Name, NameSet, set_of};
 use crate::rules::set_fields::SetFields;
@@ -19,7 +20,7 @@ pub struct Forward<'a> {
     /// What is told of the client's certificate (`X-Forwarded-Client-Cert`), if it has shown one.
     pub client_cert: Option<&'a str>,
     /// Our id for the request; a trusted peer's own valid id goes before it.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// The peer is in `trusted_proxies`.
     pub trusted: bool,
     /// Our name in `Via`.
@@ -42,7 +43,7 @@ impl Default for Forward<'_> {
             client_ip: "",
             scheme: "http",
             client_cert: None,
-            request_id: "",
+            request_id: b"",
             trusted: false,
             via_name: VIA_NAME,
             host: None,
@@ -81,25 +82,25 @@ pub(crate) fn write(out: &mut Vec<u8>, input: &[u8], head: &RequestHead, forward
         write_forwarded_for(out, input, head, forward);
     }
     if ours(Name::XRealIp) {
-        write_field(out, "X-Real-IP", kept(Name::XRealIp).unwrap_or(forward.client_ip.as_bytes()));
+        write_field(out, b"X-Real-IP: ", kept(Name::XRealIp).unwrap_or(forward.client_ip.as_bytes()));
     }
     if ours(Name::XForwardedProto) {
         let proto = kept(Name::XForwardedProto).unwrap_or(forward.scheme.as_bytes());
-        write_field(out, "X-Forwarded-Proto", proto);
+        write_field(out, b"X-Forwarded-Proto: ", proto);
     }
     if ours(Name::XForwardedHost) {
-        write_field(out, "X-Forwarded-Host", kept(Name::XForwardedHost).unwrap_or(head.host(input)));
+        write_field(out, b"X-Forwarded-Host: ", kept(Name::XForwardedHost).unwrap_or(head.host(input)));
     }
-    if let Some(client_cert) = forward.client_cert {
-        write_field(out, CLIENT_CERT, client_cert.as_bytes());
+    if let Some(client_cert) = forward.client_cert.filter(|told| !told.is_empty()) {
+        push_field(out, CLIENT_CERT.as_bytes(), client_cert.as_bytes());
     }
     if ours(Name::XRequestId) {
-        let request_id = head.request_id(input, forward.trusted).unwrap_or(forward.request_id.as_bytes());
-        write_field(out, "X-Request-Id", request_id);
+        let request_id = head.request_id(input, forward.trusted).unwrap_or(forward.request_id);
+        write_field(out, b"X-Request-Id: ", request_id);
     }
     write_via(out, head.version.number(), forward.via_name);
     if let Some(origin) = forward.origin.filter(|_| head.fields.has(Name::Origin) && ours(Name::Origin)) {
-        write_field(out, "Origin", origin.as_bytes());
+        write_field(out, b"Origin: ", origin.as_bytes());
     }
     if let Some(fields) = forward.set {
         out.extend_from_slice(fields.lines());
@@ -119,9 +120,13 @@ fn write_forwarded_for(out: &mut Vec<u8>, input: &[u8], head: &RequestHead, forw
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+/// `start` is the line up to its value.
+#[inline]
+fn write_field(out: &mut Vec<u8>, start: &[u8], value: &[u8]) {
     if !value.is_empty() {
-        crate::h1::encode::push_field(out, name.as_bytes(), value);
+        out.extend_from_slice(start);
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
     }
 }
 

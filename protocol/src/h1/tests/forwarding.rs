@@ -8,7 +8,7 @@ const OURS: Forward<'static> = Forward {
     client_ip: "192.0.2.1",
     scheme: "https",
     client_cert: None,
-    request_id: "our-id",
+    request_id: b"our-id",
     trusted: false,
     via_name: "pinion",
     host: None,
