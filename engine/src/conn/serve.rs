@@ -1,22 +1,22 @@
 //! The connection loop: one request after the other, until one of them ends it. A pipelined request waits in the
 //! connection's intake until the answer before it is complete, so answers keep the order of requests.
 //!
-//! What few connections do and only once (dialling, lingering) is boxed: the future of every connection stays small.
+//! What few connections do and only once (dialling, lingering) is boxed, and exchanges have rooms of their core: the future of
+//! every connection stays small.
 
-use std::pin::pin;
 use std::rc::Rc;
 
 use super::client::{Arrival, ClientConn};
 use super::linger;
 use crate::exchange::{self, Next, pace};
 use crate::h1::read_head::{self, Ended};
-use crate::io::now_ms;
+use crate::io::{now_ms, pooled};
 use crate::local::Local;
 use crate::session::relay;
 
 /// Serves one client connection from accept to close.
 pub(crate) async fn serve(local: Rc<Local>, arrival: Arrival) {
-    let Some(mut conn) = ClientConn::open(local, arrival).await else { return };
+    let Some(mut conn) = pooled(|| ClientConn::open(local, arrival)).await else { return };
     loop {
         let head = match read_head::read_head(&mut conn).await {
             Ok(head) => head,
@@ -33,10 +33,12 @@ pub(crate) async fn serve(local: Rc<Local>, arrival: Arrival) {
                 return Box::pin(linger::close(conn)).await;
             }
         };
-        // Pinned where it is made: awaited by value, every exchange would be moved first.
-        let next = pin!(exchange::run(&mut conn, head)).await;
+        // An exchange is short and the connection is not: decision 0039.
+        let next = pooled(|| exchange::run(&mut conn, head)).await;
         match next {
-            Next::Request if !has_room(&conn).await => return conn.stream.reset_on_close(),
+            Next::Request if is_behind(&conn) && !Box::pin(catches_up(&conn)).await => {
+                return conn.stream.reset_on_close();
+            }
             Next::Request => conn.machine.next_request(now_ms()),
             Next::Close => return Box::pin(linger::close(conn)).await,
             Next::Cut => return conn.stream.reset_on_close(),
@@ -45,15 +47,19 @@ pub(crate) async fn serve(local: Rc<Local>, arrival: Arrival) {
     }
 }
 
-/// A client that asks on and on without reading its answers is heard again once it has read some; false if it does not.
-async fn has_room(conn: &ClientConn) -> bool {
+/// A client that asks on and on without reading its answers is not heard.
+fn is_behind(conn: &ClientConn) -> bool {
     let view = conn.local.view();
-    let (limits, timeouts) = (&view.model().limits, &view.model().timeouts);
-    let (high, low) = pace::marks(&conn.stream, limits);
-    if conn.stream.unsent() <= high as usize {
-        return true;
-    }
-    linger::sent_below(&conn.stream, &conn.alarm, low, timeouts.write_stall_ms).await.is_ok()
+    let (high, _) = pace::marks(&conn.stream, &view.model().limits);
+    conn.stream.unsent() > high as usize
+}
+
+/// It is heard again once it has read some; false if it does not.
+async fn catches_up(conn: &ClientConn) -> bool {
+    let view = conn.local.view();
+    let (_, low) = pace::marks(&conn.stream, &view.model().limits);
+    let stall_ms = view.model().timeouts.write_stall_ms;
+    linger::sent_below(&conn.stream, &conn.alarm, low, stall_ms).await.is_ok()
 }
 
 #[cfg(test)]
@@ -67,6 +73,6 @@ mod tests {
     #[test]
     fn a_connection_keeps_little() {
         let bytes = future_bytes(serve);
-        assert!(bytes <= 1200, "{bytes} bytes for each connection");
+        assert!(bytes <= 320, "{bytes} bytes for each connection");
     }
 }

@@ -9,6 +9,7 @@ mod driver;
 mod files;
 mod listener;
 mod memory;
+mod pooled;
 mod priority;
 mod ring;
 mod stream;
@@ -25,6 +26,7 @@ pub use files::{open_files, open_files_max, raise_open_files};
 pub use listener::{Accepted, Bound, TcpListener};
 pub(crate) use memory::give_back_freed;
 pub use memory::refuse_huge_pages;
+pub(crate) use pooled::pooled;
 pub use priority::give_way;
 pub(crate) use priority::take_short_slices;
 pub use ring::buffers::{Lease, freeze, return_buf, take_buf};
@@ -105,9 +107,13 @@ pub fn gauges() -> Gauges {
     .unwrap_or_default()
 }
 
-/// Gives back the memory of buffers of this core that have been idle since the last call, a few at a time. For a slow tick.
+/// Gives back the memory of buffers and rooms of this core that have been idle since the last call, a few at a time. For a
+/// slow tick.
 pub fn trim_buffers() {
-    with_core(|core| core.buffers.trim());
+    with_core(|core| {
+        core.buffers.trim();
+        core.rooms.borrow_mut().trim();
+    });
 }
 
 /// Of each socket: unsent bytes, unread bytes.

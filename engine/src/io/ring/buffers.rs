@@ -22,6 +22,7 @@ use io_uring::types::BufRingEntry;
 
 use super::region::Region;
 use super::ring::with_core;
+use super::spare::{Spare, trimmed};
 
 /// Home of a lease onto static bytes: nothing to give back.
 const STATIC: u32 = u32::MAX;
@@ -29,8 +30,6 @@ const STATIC: u32 = u32::MAX;
 const HEAP_BASE: u32 = 1 << 20;
 /// A widened window is halved after so many turns in which no receive ran dry.
 const CALM_TURNS: u32 = 1024;
-/// Unused buffers of each kind whose memory is given back at a time, if that is more than a quarter of them.
-const TRIM_MIN: usize = 32;
 /// Heap buffers kept for reuse, per core; more than that go back to the allocator.
 const HEAP_SPARE_MAX: usize = 256;
 /// A spare heap buffer keeps at most this capacity, so that one large body does not pin memory for good.
@@ -137,7 +136,7 @@ impl std::fmt::Debug for Lease {
 
 /// Takes a cleared buffer from the core's pool, to be written and then frozen into a [`Lease`] with [`freeze`].
 pub fn take_buf() -> Vec<u8> {
-    with_core(|core| core.buffers.heap.borrow_mut().take())
+    with_core(|core| core.buffers.heap.borrow_mut().spare.take())
         .flatten()
         .unwrap_or_else(|| Vec::with_capacity(HEAP_CAPACITY))
 }
@@ -234,7 +233,7 @@ impl Buffers {
     pub(crate) fn trim(&self) {
         self.small.trim();
         self.large.trim();
-        self.heap.borrow_mut().trim();
+        self.heap.borrow_mut().spare.trim();
     }
 
     /// A receive found the small group empty: from now on more are on offer. Not if it was long bodies that used it up:
@@ -466,19 +465,12 @@ impl Offers {
     }
 }
 
-/// How many of so many unused buffers one trim gives back.
-fn trimmed(unused: usize) -> usize {
-    unused.min(TRIM_MIN.max(unused / 4))
-}
-
 /// Buffers that we fill: forwarded heads, chunk heads, answers, copies.
 #[derive(Default)]
 struct Heap {
     slots: Vec<HeapSlot>,
     free: Vec<u32>,
-    spare: Vec<Vec<u8>>,
-    /// So many at the bottom of `spare` have stayed there since the last trim.
-    unused: usize,
+    spare: Spare<Vec<u8>, HEAP_SPARE_MAX>,
 }
 
 struct HeapSlot {
@@ -487,17 +479,6 @@ struct HeapSlot {
 }
 
 impl Heap {
-    fn take(&mut self) -> Option<Vec<u8>> {
-        let buf = self.spare.pop();
-        self.unused = self.unused.min(self.spare.len());
-        buf
-    }
-
-    fn trim(&mut self) {
-        self.spare.drain(..trimmed(self.unused));
-        self.unused = self.spare.len();
-    }
-
     fn adopt(&mut self, buf: Vec<u8>) -> u32 {
         let slot = HeapSlot { leases: 1, buf };
         let Some(index) = self.free.pop() else {
@@ -519,11 +500,9 @@ impl Heap {
     }
 
     fn keep(&mut self, mut buf: Vec<u8>) {
-        if self.spare.len() < HEAP_SPARE_MAX
-            && (HEAP_CAPACITY..=HEAP_SPARE_CAPACITY_MAX).contains(&buf.capacity())
-        {
+        if (HEAP_CAPACITY..=HEAP_SPARE_CAPACITY_MAX).contains(&buf.capacity()) {
             buf.clear();
-            self.spare.push(buf);
+            self.spare.keep(buf);
         }
     }
 }

@@ -11,4 +11,5 @@ mod region;
 pub(crate) mod ring;
 pub(crate) mod slab;
 pub(crate) mod socket;
+mod spare;
 pub(crate) mod timer;

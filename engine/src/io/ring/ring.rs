@@ -24,8 +24,10 @@ use super::ops::{self, Completion, Kind, Operation};
 use super::outbox::Outbox;
 use super::slab::{Key, Slab};
 use super::socket::Socket;
+use super::spare::Spare;
 use super::timer::Wheel;
 use crate::io::driver::{Choice, Driver, Features};
+use crate::io::pooled::Room;
 use crate::io::time::since_process_start_ms;
 
 thread_local! {
@@ -43,6 +45,8 @@ const MESSAGES_PER_TURN: usize = 256;
 pub const SMALL_BYTES: u32 = 16 * 1024;
 /// Spare outboxes kept per core.
 const OUTBOX_SPARE_MAX: usize = 1024;
+/// Spare rooms of futures kept per core, about 1 MiB.
+const ROOM_SPARE_MAX: usize = 1024;
 
 /// What a core's loop can be told at start.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +138,7 @@ pub(crate) struct Core {
     pub(crate) starvations: Cell<u64>,
     #[expect(clippy::vec_box, reason = "the kernel holds pointers into an outbox: it must not move")]
     outboxes: RefCell<Vec<Box<Outbox>>>,
+    pub(crate) rooms: RefCell<Spare<Box<Room>, ROOM_SPARE_MAX>>,
     mailbox: Arc<Mailbox>,
     number: u8,
     clock: Instant,
@@ -324,6 +329,7 @@ impl Runtime {
             starvations: Cell::new(0),
             driver,
             outboxes: RefCell::new(Vec::new()),
+            rooms: RefCell::default(),
             mailbox,
             number,
             started_ms,

@@ -12,6 +12,7 @@ mod detaching;
 mod echo;
 mod messages;
 mod options;
+mod pooled;
 mod receiving;
 mod reuse;
 mod sending;
