@@ -132,23 +132,31 @@ impl Relay {
 
     /// Relays until the session is to end: `Some` reason of ours, or `None` when a side has ended it.
     fn poll(&mut self) -> Poll<Option<Reason>> {
-        for _ in 0..BUDGET {
-            let up = match self.pump_up() {
-                Ok(moved) => moved,
-                Err(end) => return Poll::Ready(end),
-            };
-            let down = match self.pump_down() {
-                Ok(moved) => moved,
-                Err(end) => return Poll::Ready(end),
-            };
-            if !up && !down {
-                return self.watch();
+        // Neither direction brings the other anything: each is asked until it has nothing more, and then left alone.
+        let up = self.pump(Relay::pump_up);
+        match up.and_then(|up| self.pump(Relay::pump_down).map(|down| up && down)) {
+            Err(end) => Poll::Ready(end),
+            Ok(true) => self.watch(),
+            Ok(false) => {
+                if let Some(task) = Task::current() {
+                    task.wake();
+                }
+                Poll::Pending
             }
         }
-        if let Some(task) = Task::current() {
-            task.wake();
+    }
+
+    /// Moves one direction on until it has nothing more to move; false if its budget for this turn was used up before.
+    fn pump(
+        &mut self,
+        mut step: impl FnMut(&mut Relay) -> Result<bool, Option<Reason>>,
+    ) -> Result<bool, Option<Reason>> {
+        for _ in 0..BUDGET {
+            if !step(self)? {
+                return Ok(true);
+            }
         }
-        Poll::Pending
+        Ok(false)
     }
 
     fn watch(&mut self) -> Poll<Option<Reason>> {
