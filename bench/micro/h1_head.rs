@@ -55,7 +55,7 @@ fn write_forwarded(c: &mut Criterion) {
     head.parse(REQUEST, &limits).expect("the request is right");
     let forward = Forward {
         client_ip: "192.0.2.7",
-        request_id: "0193447b-8f6e-7c2a-9d55-3f1c20b4a1e8",
+        request_id: b"0193447b-8f6e-7c2a-9d55-3f1c20b4a1e8",
         ..Forward::default()
     };
     let mut out = Vec::with_capacity(4096);

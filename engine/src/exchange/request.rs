@@ -392,7 +392,9 @@ fn write_head(
     let mut out = take_buf();
     request.machine.write_request(&mut out, input, head, &forward);
     request.encoded = freeze(out);
-    target.map(return_buf);
+    if let Some(target) = target {
+        return_buf(target);
+    }
     return_buf(rewritten);
     Ok(())
 }
