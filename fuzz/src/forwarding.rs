@@ -285,6 +285,6 @@ fn request_id(theirs: Vec<&Vec<u8>>, forward: &Forward<'_>) -> Vec<u8> {
     };
     match theirs.as_slice() {
         [id] if forward.trusted && is_plain(id) => id.to_vec(),
-        _ => forward.request_id.as_bytes().to_vec(),
+        _ => forward.request_id.to_vec(),
     }
 }
