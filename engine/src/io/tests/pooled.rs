@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::super::pooled::pooled;
 use super::super::ring::ring::with_core;
-use super::super::yield_now;
+use super::super::{trim_buffers, yield_now};
 use super::on_core;
 
 /// Rooms that wait for the next future.
@@ -68,7 +68,7 @@ fn a_room_is_used_again_whether_its_future_has_ended_or_not() {
 }
 
 #[test]
-fn a_room_goes_back_when_its_future_panics() {
+fn a_room_goes_back_even_if_the_end_of_its_future_panics() {
     struct Breaks;
     impl Drop for Breaks {
         fn drop(&mut self) {
@@ -86,6 +86,18 @@ fn a_room_goes_back_when_its_future_panics() {
         let outcome = catch_unwind(AssertUnwindSafe(|| drop(future)));
         assert!(outcome.is_err());
         assert_eq!(spare_rooms(), 1);
+    });
+}
+
+#[test]
+fn rooms_that_nobody_needs_are_given_back() {
+    on_core(async {
+        let many: Vec<_> = (0..40).map(|number| pooled(|| async move { number })).collect();
+        drop(many);
+        trim_buffers();
+        assert_eq!(spare_rooms(), 40, "they were needed since the last trim");
+        trim_buffers();
+        assert!(spare_rooms() < 40);
     });
 }
 
