@@ -107,13 +107,10 @@ pub fn gauges() -> Gauges {
     .unwrap_or_default()
 }
 
-/// Gives back the memory of buffers and rooms of this core that have been idle since the last call, a few at a time. For a
-/// slow tick.
+/// Gives back the memory of buffers, rooms and outboxes of this core that have been idle since the last call, a few at a time.
+/// For a slow tick.
 pub fn trim_buffers() {
-    with_core(|core| {
-        core.buffers.trim();
-        core.rooms.borrow_mut().trim();
-    });
+    with_core(|core| core.trim());
 }
 
 /// Of each socket: unsent bytes, unread bytes.

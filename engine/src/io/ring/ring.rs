@@ -136,8 +136,7 @@ pub(crate) struct Core {
     /// Sockets in line for a large buffer, in the order in which they found none.
     pub(crate) bulk: RefCell<VecDeque<Key>>,
     pub(crate) starvations: Cell<u64>,
-    #[expect(clippy::vec_box, reason = "the kernel holds pointers into an outbox: it must not move")]
-    outboxes: RefCell<Vec<Box<Outbox>>>,
+    pub(crate) outboxes: RefCell<Spare<Box<Outbox>, OUTBOX_SPARE_MAX>>,
     pub(crate) rooms: RefCell<Spare<Box<Room>, ROOM_SPARE_MAX>>,
     mailbox: Arc<Mailbox>,
     number: u8,
@@ -179,15 +178,19 @@ impl Core {
         self.driver.push(operation);
     }
 
+    /// Gives back some of what nobody has needed since the last call.
+    pub(crate) fn trim(&self) {
+        self.buffers.trim();
+        self.rooms.borrow_mut().trim();
+        self.outboxes.borrow_mut().trim();
+    }
+
     pub(crate) fn spare_outbox(&self) -> Box<Outbox> {
-        self.outboxes.borrow_mut().pop().unwrap_or_else(Outbox::new)
+        self.outboxes.borrow_mut().take().unwrap_or_else(Outbox::new)
     }
 
     pub(crate) fn keep_outbox(&self, outbox: Box<Outbox>) {
-        let mut spare = self.outboxes.borrow_mut();
-        if spare.len() < OUTBOX_SPARE_MAX {
-            spare.push(outbox);
-        }
+        self.outboxes.borrow_mut().keep(outbox);
     }
 
     /// False when `main` has ended: the core must not sleep then, for nothing may be left to wake it.
@@ -328,7 +331,7 @@ impl Runtime {
             bulk: RefCell::new(VecDeque::new()),
             starvations: Cell::new(0),
             driver,
-            outboxes: RefCell::new(Vec::new()),
+            outboxes: RefCell::default(),
             rooms: RefCell::default(),
             mailbox,
             number,

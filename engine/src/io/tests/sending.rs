@@ -5,7 +5,8 @@ use std::os::fd::BorrowedFd;
 
 use socket2::SockRef;
 
-use super::super::{Lease, freeze, gauges, spawn};
+use super::super::ring::ring::with_core;
+use super::super::{Lease, freeze, gauges, spawn, trim_buffers};
 use super::{descriptors_of_core, finished, on_core, pair, pattern, some_turns};
 
 /// Makes the kernel take only a little at a time from every socket of this core.
@@ -111,5 +112,26 @@ fn both_directions_run_at_once() {
         spawn(async move { drop(stream) });
         assert!(finished(reader).await == pattern(2_000_000));
         finished(writer).await;
+    });
+}
+
+#[test]
+fn outboxes_that_nobody_needs_are_given_back() {
+    let spare = || with_core(|core| core.outboxes.borrow().len()).unwrap();
+    on_core(async move {
+        let mut pairs = Vec::new();
+        for _ in 0..40 {
+            pairs.push(pair().await);
+        }
+        // All at once, so that each has one of its own.
+        pairs.iter().for_each(|(stream, _)| stream.send(Lease::from_static(b"x")));
+        for (stream, _) in &pairs {
+            stream.sent_below(0).await.unwrap();
+        }
+        assert_eq!(spare(), 40);
+        trim_buffers();
+        assert_eq!(spare(), 40, "they were needed since the last trim");
+        trim_buffers();
+        assert!(spare() < 40);
     });
 }
