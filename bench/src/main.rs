@@ -282,7 +282,7 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
         turns::LATENCY_LOAD * 100.0,
         turns::LATENCY_TURNS,
     );
-    let text = report::markdown(comparison, &machine, &settings, &samples);
+    let text = report::markdown(comparison, &machine, &settings, &plan.pinion, &samples);
     println!("{text}");
     if saves {
         let kind = match comparison {

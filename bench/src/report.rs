@@ -3,6 +3,7 @@
 //! A figure with faults in any of its runs is marked, never left out: a wrong answer is the news.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::machine::Machine;
 use crate::peers::Proxy;
@@ -100,6 +101,7 @@ pub(crate) fn markdown(
     comparison: Comparison,
     machine: &Machine,
     settings: &str,
+    pinion: &Path,
     samples: &[Sample],
 ) -> String {
     let proxies = proxies_in(samples);
@@ -122,7 +124,7 @@ pub(crate) fn markdown(
         machine.commit,
         machine.load
     );
-    let versions: Vec<String> = proxies.iter().map(|proxy| proxy.version()).collect();
+    let versions: Vec<String> = proxies.iter().map(|proxy| proxy.version(pinion)).collect();
     let _ = writeln!(text, "{}.\n\n{settings}\n", versions.join("; "));
     let _ = writeln!(
         text,
@@ -352,7 +354,7 @@ mod tests {
             samples.push(sample(Proxy::Haproxy, WORK, haproxy));
             samples.push(sample(Proxy::Pinion, WORK, pinion));
         }
-        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", &samples);
+        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", Path::new(""), &samples);
         let row = row(&text, "| keep-alive GET, 128 B, 64 connections | CPU");
         assert!(
             row.contains("| 12.0 (11.0–30.0) | 12.0 (10.0–13.0) | 8.0 (7.0–9.0) | 7.5 (7.5–7.5) | 0.67 |"),
@@ -368,7 +370,7 @@ mod tests {
         bad.outcome.faults = 3;
         bad.outcome.first_fault = Some("body differs".to_owned());
         let samples = [sample(Proxy::Nginx, WORK, 12.0), bad];
-        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", &samples);
+        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", Path::new(""), &samples);
         let row = row(&text, "| keep-alive GET, 128 B, 64 connections | CPU");
         assert!(row.contains("9.4 (9.4–9.4) **!** | 0.78 | ≤ 0.80 met | ≤ 0.75 **missed** |"), "{row}");
         assert!(text.contains("- pinion, http64: 3 faults (body differs)"));
@@ -382,14 +384,14 @@ mod tests {
             work,
             outcome: Outcome { session_kib: Some(kib), ..Outcome::empty() },
         });
-        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", &samples);
+        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", Path::new(""), &samples);
         assert!(row(&text, "| idle").ends_with("| 0.25 | ≤ 1.50 met | ≤ 1.00 **missed** | — |"));
     }
 
     #[test]
     fn epoll_is_divided_by_io_uring() {
         let samples = [sample(Proxy::PinionEpoll, WORK, 12.0), sample(Proxy::Pinion, WORK, 8.0)];
-        let text = markdown(Comparison::Drivers, &machine(), "", &samples);
+        let text = markdown(Comparison::Drivers, &machine(), "", Path::new(""), &samples);
         assert!(text.contains("| work | figure | pinion | pinion-epoll | each ÷ first |"), "{text}");
         assert!(row(&text, "| keep-alive GET, 128 B, 64 connections | CPU").ends_with("| 1.00 / 1.50 |"));
     }
@@ -398,7 +400,7 @@ mod tests {
     fn relays_are_divided_by_the_first() {
         let relay = |runtime: &str| format!("relay-{runtime}").parse::<Proxy>().expect("a known runtime");
         let samples = [sample(relay("monoio"), WORK, 8.0), sample(relay("tokio"), WORK, 10.0)];
-        let text = markdown(Comparison::Runtimes, &machine(), "", &samples);
+        let text = markdown(Comparison::Runtimes, &machine(), "", Path::new(""), &samples);
         assert!(row(&text, "| keep-alive GET, 128 B, 64 connections | CPU").contains("1.00 / 1.25"));
     }
 }

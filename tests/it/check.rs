@@ -154,6 +154,8 @@ fn help_and_version_are_there() {
         assert_eq!(output.code, Some(0), "{}", output.text);
     }
     assert!(run(&["--help"]).text.contains("--target"));
+    let version = format!("pinion {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run(&["--version"]).text.trim(), version, "a build by profile would say so");
 }
 
 #[test]

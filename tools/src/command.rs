@@ -3,7 +3,7 @@
 //! Used by every task. A program that cannot be started is a failed step, never a panic.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -27,6 +27,12 @@ pub(crate) fn cargo(root: &Path) -> Command {
         }
     }
     command
+}
+
+/// Where cargo puts what it builds: this program lies in its `debug` folder.
+pub(crate) fn target() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
 }
 
 /// Runs a program with our own streams; true when it exited with 0.

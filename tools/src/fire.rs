@@ -10,11 +10,11 @@ use crate::command;
 
 /// Builds what is needed and runs it; true when no promise was broken.
 pub(crate) fn run(root: &Path, args: &[String]) -> bool {
-    let release = target().join("release").join("pinion");
+    let release = command::target().join("release").join("pinion");
     let (profile, binary) = match std::env::var_os("PINION_BIN") {
         Some(binary) => (None, PathBuf::from(binary)),
         None if release.is_file() => (Some("release"), release),
-        None => (Some("dev"), target().join("debug").join("pinion")),
+        None => (Some("dev"), command::target().join("debug").join("pinion")),
     };
     let built = profile.is_none_or(|profile| {
         let args = ["build", "--profile", profile, "--package", "control", "--bin", "pinion"];
@@ -25,19 +25,13 @@ pub(crate) fn run(root: &Path, args: &[String]) -> bool {
 
 /// The short version against the debug build, which `cargo x test` has just built.
 pub(crate) fn short(root: &Path) -> bool {
-    start(root, &target().join("debug").join("pinion"), &["--short".to_owned()])
+    start(root, &command::target().join("debug").join("pinion"), &["--short".to_owned()])
 }
 
 /// Built with the whole workspace, as the tests are: by itself it has other features, and all below it would be compiled anew.
 fn start(root: &Path, binary: &Path, args: &[String]) -> bool {
     let build = ["build", "--quiet", "--workspace", "--bin", "fire"];
-    let mut fire = Command::new(target().join("debug").join("fire"));
+    let mut fire = Command::new(command::target().join("debug").join("fire"));
     fire.current_dir(root).env("PINION_BIN", binary).args(args);
     command::succeeds(command::cargo(root).args(build)) && command::succeeds(&mut fire)
-}
-
-/// Where cargo puts what it builds: this program lies in its `debug` folder.
-fn target() -> PathBuf {
-    let own = std::env::current_exe().unwrap_or_default();
-    own.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
 }

@@ -10,6 +10,7 @@ mod command;
 mod counts;
 mod fire;
 mod fuzz;
+mod release;
 mod run;
 mod sim;
 mod test;
@@ -27,6 +28,7 @@ cargo x <task>
   tidy          sizes, crate arrows, banned calls, documents that name files
   fuzz ARGS…    every fuzzer in turn, corpora grown and made small again: cargo x fuzz --minutes 20 [TARGET…]
   bench ARGS…   measurements: cargo x bench peers
+  release       the binary to deploy, optimised by a profile that it takes first; about a quarter of an hour
   sim ARGS…     the engine in simulated worlds: cargo x sim --minutes 10, --seeds 100000, or one again: --seed 7
   fire ARGS…    the real proxy under attack: cargo x fire --minutes 10
 ";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(&root),
         "fuzz" => fuzz::task(&root, &rest),
         "bench" => bench::run(&root, &rest),
+        "release" => release::run(&root),
         "sim" => sim::run(&root, &rest),
         "fire" => fire::run(&root, &rest),
         "" | "help" | "--help" | "-h" => {

@@ -98,15 +98,15 @@ impl Proxy {
         matches!(self, Proxy::Nginx | Proxy::Haproxy)
     }
 
-    /// Name and version for the report.
-    pub(crate) fn version(self) -> String {
+    /// Name and version for the report; `pinion` is the binary that took part.
+    pub(crate) fn version(self, pinion: &Path) -> String {
         match self {
             Proxy::Direct => "no proxy".to_owned(),
             Proxy::Nginx => nginx::version(),
             Proxy::NginxWide => "nginx-wide is nginx with buffers of 32 KiB".to_owned(),
             Proxy::Haproxy => haproxy::version(),
             Proxy::PinionRoutes => "the same with 100,000 routes more".to_owned(),
-            Proxy::Pinion => format!("pinion {}", env!("CARGO_PKG_VERSION")),
+            Proxy::Pinion => first_line(&pinion.display().to_string(), &["--version"]),
             Proxy::PinionEpoll => "the same on epoll".to_owned(),
             Proxy::Relay(runtime) => format!("bare relay on {runtime}"),
         }

@@ -11,9 +11,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+/// The version, and how the binary was made: `cargo x release` tells the build.
+const VERSION: &str = if option_env!("PINION_PROFILED").is_some() {
+    concat!(env!("CARGO_PKG_VERSION"), ", optimised by profile")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Thread-per-core io_uring reverse proxy.
 #[derive(Debug, Parser)]
-#[command(name = "pinion", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+#[command(name = "pinion", version = VERSION, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 pub struct CommandLine {
     /// What to do; without a command, proxy to the given targets.
     #[command(subcommand)]
