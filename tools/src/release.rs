@@ -46,6 +46,7 @@ fn build(root: &Path, target: &Path) -> Result<PathBuf, String> {
     let counting =
         compile(root, &host, &folder.join("counting"), &format!("-Cprofile-generate={}", counts.display()))?;
     for works in WORKS {
+        eprintln!("counting: {}", works.join(" "));
         drive(root, &counting, works)?;
     }
     let profile = folder.join("pinion.profdata");
