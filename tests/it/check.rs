@@ -155,7 +155,7 @@ fn help_and_version_are_there() {
     }
     assert!(run(&["--help"]).text.contains("--target"));
     let version = format!("pinion {}", env!("CARGO_PKG_VERSION"));
-    assert_eq!(run(&["--version"]).text.trim(), version, "a build by profile would say so");
+    assert!(run(&["--version"]).text.starts_with(&version), "a build by profile says so behind it");
 }
 
 #[test]

@@ -18,7 +18,7 @@ const WORKS: [&[&str]; 2] = [
     &["--work", "http64,http512,ws64,connect,body64k,body1m"],
     &["--tls", "--work", "https64,handshake,httpsbody1m"],
 ];
-/// Debian's names end in the version. 19 is the first that reads what this compiler writes.
+/// Debian's names end in the version. 19 reads what this compiler writes; Debian 12 has none later.
 const DEBIAN_VERSIONS: std::ops::RangeInclusive<u32> = 19..=30;
 
 /// Builds, counts and builds again; true when the binary is there.
@@ -39,12 +39,15 @@ fn build(root: &Path, target: &Path) -> Result<PathBuf, String> {
     let host = line_of(Command::new("rustc").arg("-vV"), "host: ")?;
     let profdata = profdata(&host)?;
     let (folder, counts) = (target.join("profiled"), target.join("profiled").join("counts"));
-    // Counts of an older build would be taken for this one's.
-    let _ = fs::remove_dir_all(&counts);
+    // Counts of an older build would be taken for this one's; and cargo does not build a crate of others anew because the
+    // profile is another.
+    for old in [&counts, &folder.join("arranged")] {
+        let _ = fs::remove_dir_all(old);
+    }
     fs::create_dir_all(&counts).map_err(|error| format!("{}: {error}", counts.display()))?;
 
-    let counting =
-        compile(root, &host, &folder.join("counting"), &format!("-Cprofile-generate={}", counts.display()))?;
+    let flag = format!("-Cprofile-generate={}", counts.display());
+    let counting = compile(build_of(root, &host, &flag), &host, &folder.join("counting"))?;
     for works in WORKS {
         eprintln!("counting: {}", works.join(" "));
         drive(root, &counting, works)?;
@@ -55,18 +58,26 @@ fn build(root: &Path, target: &Path) -> Result<PathBuf, String> {
     if !command::succeeds(&mut merge) {
         return Err("the counts could not be merged".to_owned());
     }
-    let arranged =
-        compile(root, &host, &folder.join("arranged"), &format!("-Cprofile-use={}", profile.display()))?;
+    let mut build = build_of(root, &host, &format!("-Cprofile-use={}", profile.display()));
+    build.env("PINION_PROFILED", "1");
+    let arranged = compile(build, &host, &folder.join("arranged"))?;
     let binary = folder.join("pinion");
-    fs::copy(&arranged, &binary).map_err(|error| format!("{}: {error}", binary.display()))?;
+    // Moved, not copied: the one before may be running.
+    fs::rename(&arranged, &binary).map_err(|error| format!("{}: {error}", binary.display()))?;
     Ok(binary)
 }
 
-/// Builds `pinion` with one more flag for the compiler. Naming the target keeps the flag from build scripts.
-fn compile(root: &Path, host: &str, folder: &Path, flag: &str) -> Result<PathBuf, String> {
+/// A build of `pinion` with one more flag for the compiler. Naming the target keeps the flag from build scripts.
+fn build_of(root: &Path, host: &str, flag: &str) -> Command {
     let mut build = cargo(root);
     build.args(["build", "--release", "--package", "control", "--bin", "pinion", "--target", host]);
-    build.arg("--target-dir").arg(folder).env("CARGO_ENCODED_RUSTFLAGS", flag).env("PINION_PROFILED", "1");
+    build.env("CARGO_ENCODED_RUSTFLAGS", flag);
+    build
+}
+
+/// Builds into `folder`; gives the binary.
+fn compile(mut build: Command, host: &str, folder: &Path) -> Result<PathBuf, String> {
+    build.arg("--target-dir").arg(folder);
     if command::succeeds(&mut build) {
         Ok(folder.join(host).join("release").join("pinion"))
     } else {
