@@ -1,8 +1,8 @@
 //! Takes turns: round by round, work by work, every proxy in an order that rotates.
 //!
 //! `main` gives the plan; the report gets the samples. Each turn starts a fresh process and ends it, so that no
-//! proxy profits from, or suffers for, an earlier turn; proxies that are compared run within seconds of each
-//! other, since only ratios of one run count.
+//! proxy profits from, or suffers for, an earlier turn. Only ratios of one run count: where the clients of a work can rest,
+//! all proxies are alive in one turn and work by slices of it; else their turns follow each other within seconds.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::peers::{Certificate, Proxy, Setup, free_address};
+use crate::peers::{Certificate, Proxy, Running, Setup, free_address};
 use crate::targets::BARE_WORK;
 use load::Work;
 use load::measure::others::MachineReading;
@@ -65,16 +65,17 @@ fn turns_in(plan: &Plan, generator: &Generator, folder: &Path) -> io::Result<Vec
     let mut samples = Vec::new();
     for round in 0..plan.rounds {
         for &work in &plan.works {
-            for proxy in bench.orders(round, work) {
-                let outcome = bench.quiet_turn(proxy, work, rate)?;
-                eprintln!(
-                    "round {} {:>9} {:<14} {}",
-                    round + 1,
-                    work.to_string(),
-                    proxy.to_string(),
-                    summary(&outcome)
-                );
-                samples.push(Sample { proxy, work, outcome });
+            for proxies in bench.turns(round, work) {
+                for (&proxy, outcome) in proxies.iter().zip(bench.quiet_turn(&proxies, work, rate)?) {
+                    eprintln!(
+                        "round {} {:>9} {:<14} {}",
+                        round + 1,
+                        work.to_string(),
+                        proxy.to_string(),
+                        summary(&outcome)
+                    );
+                    samples.push(Sample { proxy, work, outcome });
+                }
             }
         }
     }
@@ -90,10 +91,14 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// The turns of one round, one order after another.
-    fn orders(&self, round: usize, work: Work) -> Vec<Proxy> {
+    /// The turns of one round, and who takes part in each: all, by slices, or one after another.
+    fn turns(&self, round: usize, work: Work) -> Vec<Vec<Proxy>> {
+        if work.can_rest() {
+            return vec![self.order(round, work)];
+        }
         let count = if matches!(work, Work::Latency { .. }) { LATENCY_TURNS } else { 1 };
-        (round * count..(round + 1) * count).flat_map(|turn| self.order(turn, work)).collect()
+        let orders = (round * count..(round + 1) * count).flat_map(|turn| self.order(turn, work));
+        orders.map(|proxy| vec![proxy]).collect()
     }
 
     /// The proxies in one order, begun one further each time. Only latency is of interest without a proxy.
@@ -114,23 +119,49 @@ impl Bench<'_> {
     }
 
     /// A turn while nothing else runs, as far as patience goes: of several, the least disturbed.
-    fn quiet_turn(&self, proxy: Proxy, work: Work, rate: Option<f64>) -> io::Result<Outcome> {
+    fn quiet_turn(&self, proxies: &[Proxy], work: Work, rate: Option<f64>) -> io::Result<Vec<Outcome>> {
         let deadline = Instant::now() + self.plan.patience;
-        let mut best: Option<Outcome> = None;
+        let others = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.others).fold(0.0, f64::max);
+        let mut best: Option<Vec<Outcome>> = None;
         loop {
             wait_for_quiet(deadline);
-            let outcome = self.turn(proxy, work, rate)?;
-            if best.as_ref().is_none_or(|best| outcome.others < best.others) {
-                best = Some(outcome);
+            let outcomes = self.turn(proxies, work, rate)?;
+            if best.as_ref().is_none_or(|best| others(&outcomes) < others(best)) {
+                best = Some(outcomes);
             }
+            let is_disturbed = |outcomes: &[Outcome]| outcomes.iter().any(Outcome::is_disturbed);
             match best.take() {
-                Some(best) if !best.is_disturbed() || Instant::now() > deadline => return Ok(best),
+                Some(best) if !is_disturbed(&best) || Instant::now() > deadline => return Ok(best),
                 disturbed => best = disturbed,
             }
         }
     }
 
-    fn turn(&self, proxy: Proxy, work: Work, rate: Option<f64>) -> io::Result<Outcome> {
+    /// Gives the outcomes in the order of the proxies. One that does not start fails alone; the report tells.
+    fn turn(&self, proxies: &[Proxy], work: Work, rate: Option<f64>) -> io::Result<Vec<Outcome>> {
+        let mut outcomes = vec![None; proxies.len()];
+        let (mut aims, mut running) = (Vec::new(), Vec::new());
+        for (&proxy, outcome) in proxies.iter().zip(&mut outcomes) {
+            match self.start(proxy, work, rate)? {
+                Ok((aim, started)) => {
+                    aims.push(aim);
+                    running.push(started);
+                }
+                Err(error) => *outcome = Some(Outcome::failed(error.to_string())),
+            }
+        }
+        let end = || running.into_iter().for_each(Running::end);
+        let worked = match &aims[..] {
+            [] => Vec::new(),
+            [aim] => vec![self.generator.run(aim, end)?],
+            _ => self.generator.run_in_slices(&aims, end)?,
+        };
+        let mut worked = worked.into_iter();
+        Ok(outcomes.into_iter().filter_map(|failed| failed.or_else(|| worked.next())).collect())
+    }
+
+    /// Starts a proxy, and tells what the load is to do with it; the inner error is the proxy's own.
+    fn start(&self, proxy: Proxy, work: Work, rate: Option<f64>) -> io::Result<io::Result<(Aim, Running)>> {
         let listen: SocketAddr = free_address()?;
         let secure = match work.needs_tls() {
             true => Some((free_address()?, self.certificate)),
@@ -142,8 +173,7 @@ impl Bench<'_> {
         let setup = Setup { origin, listen, secure, folder: self.folder, pinion: &self.plan.pinion };
         let running = match proxy.start(setup) {
             Ok(running) => running,
-            // The others go on; the report tells.
-            Err(error) => return Ok(Outcome::failed(error.to_string())),
+            Err(error) => return Ok(Err(error)),
         };
         let aim = Aim {
             work,
@@ -155,7 +185,7 @@ impl Bench<'_> {
             window: self.plan.window,
             rate,
         };
-        self.generator.run(&aim, || running.end())
+        Ok(Ok((aim, running)))
     }
 
     /// The rate of the open loop, found by a closed loop on each peer; `None` if no latency is asked for.
@@ -166,9 +196,11 @@ impl Bench<'_> {
         let has_peer = self.plan.proxies.iter().any(|proxy| proxy.is_peer());
         let mut slowest: Option<f64> = None;
         for &proxy in self.plan.proxies.iter().filter(|p| is_real(p) && (p.is_peer() || !has_peer)) {
-            let outcome = self.quiet_turn(proxy, Work::Http { connections: latency.clients() }, None)?;
-            eprintln!("peak    {:>9} {:<14} {}", "", proxy.to_string(), summary(&outcome));
-            slowest = Some(slowest.map_or(outcome.rate(), |rate| rate.min(outcome.rate())));
+            let work = Work::Http { connections: latency.clients() };
+            for outcome in self.quiet_turn(&[proxy], work, None)? {
+                eprintln!("peak    {:>9} {:<14} {}", "", proxy.to_string(), summary(&outcome));
+                slowest = Some(slowest.map_or(outcome.rate(), |rate| rate.min(outcome.rate())));
+            }
         }
         Ok(slowest.map(|rate| rate * LATENCY_LOAD))
     }

@@ -80,7 +80,7 @@ pub(crate) async fn receive(wire: &Wire) -> Result<Lease, Fault> {
 /// Closed loop on one kept connection: the next request leaves when the answer is complete.
 pub(crate) async fn keep_asking(wire: Wire, ask: Rc<Ask>, tally: Rc<Tally>) {
     let _guard = tally.client();
-    while !tally.is_stopping() {
+    while tally.goes_on().await {
         if let Err(fault) = exchange(&wire, &ask).await {
             return tally.fault(&fault);
         }

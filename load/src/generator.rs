@@ -21,6 +21,7 @@ use super::measure::others::MachineReading;
 use super::open::{Pace, Schedule};
 use super::origin::{Answers, Origin};
 use super::session::{self, Session};
+use super::slices;
 use super::storm::Storm;
 use super::tally::Tally;
 use super::wire::Place;
@@ -66,34 +67,102 @@ impl Generator {
     /// # Errors
     /// When the ring does not open or fails. What goes wrong on connections is in the outcome.
     pub fn run(&self, aim: &Aim, end: impl FnOnce() + 'static) -> io::Result<Outcome> {
-        let listener = self.listener.try_clone()?;
+        self.on_core(run_on_core(aim.clone(), self.origin_of_run()?, end))
+    }
+
+    /// Runs work that [can rest](Work::can_rest) against several servers by turns; `end` must end them all. Gives the
+    /// outcomes in the order of the aims.
+    ///
+    /// # Errors
+    /// As [`Generator::run`].
+    pub fn run_in_slices(&self, aims: &[Aim], end: impl FnOnce() + 'static) -> io::Result<Vec<Outcome>> {
+        self.on_core(run_slices_on_core(aims.to_vec(), self.origin_of_run()?, end))
+    }
+
+    fn origin_of_run(&self) -> io::Result<(Bound, Answers)> {
+        Ok((self.listener.try_clone()?, self.answers.clone()))
+    }
+
+    fn on_core<F: Future + 'static>(&self, run: F) -> io::Result<F::Output> {
         let mut options = Options::default();
         // On epoll the load would be the slower side.
         options.driver = Choice::Uring;
-        let mut runtime = Runtime::new(options)?;
-        runtime.block_on(run_on_core(aim.clone(), listener, self.answers.clone(), end))
+        Runtime::new(options)?.block_on(run)
     }
 }
 
-async fn run_on_core(aim: Aim, listener: Bound, answers: Answers, end: impl FnOnce()) -> Outcome {
-    let origin = Origin::new(answers);
-    spawn(Rc::clone(&origin).accept_all(TcpListener::adopt(listener)));
-    let tally = Rc::new(Tally::new());
+/// One of the runs that take turns, or the only one.
+pub(crate) struct Run {
+    pub(crate) aim: Aim,
+    pub(crate) tally: Rc<Tally>,
+    pub(crate) outcome: Outcome,
+}
 
-    let outcome = match check_forwarding(&aim).await {
-        Ok(()) => work_on(&aim, &tally).await,
+impl Run {
+    fn new(aim: Aim) -> Run {
+        Run { aim, tally: Rc::new(Tally::new()), outcome: Outcome::empty() }
+    }
+
+    /// Nothing has gone wrong so far.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.tally.faults().0 == 0
+    }
+
+    fn note(&self, done: Result<(), Fault>) {
+        if let Err(fault) = done {
+            self.tally.fault(&fault);
+        }
+    }
+
+    fn into_outcome(self) -> Outcome {
+        let (faults, first_fault) = self.tally.faults();
+        Outcome { faults, first_fault, ..self.outcome }
+    }
+}
+
+async fn run_on_core(aim: Aim, origin: (Bound, Answers), end: impl FnOnce()) -> Outcome {
+    let origin = start_origin(origin);
+    let mut run = Run::new(aim);
+    let done = match check_forwarding(&run.aim).await {
+        Ok(()) => work_on(&run.aim, &run.tally).await,
         Err(fault) => Err(fault),
     };
-    if let Err(fault) = &outcome {
-        tally.fault(fault);
+    let done = done.map(|outcome| run.outcome = outcome);
+    run.note(done);
+    finish(std::slice::from_ref(&run), &origin, end).await;
+    run.into_outcome()
+}
+
+async fn run_slices_on_core(aims: Vec<Aim>, origin: (Bound, Answers), end: impl FnOnce()) -> Vec<Outcome> {
+    let origin = start_origin(origin);
+    let mut runs: Vec<Run> = aims.into_iter().map(Run::new).collect();
+    for run in &runs {
+        run.tally.set_turn(false);
+        let begun = match check_forwarding(&run.aim).await {
+            Ok(()) => open_clients(&run.aim, &run.tally).await,
+            Err(fault) => Err(fault),
+        };
+        run.note(begun);
     }
-    tally.stop();
-    wait_until(|| tally.clients() == 0).await;
+    slices::take(&mut runs).await;
+    finish(&runs, &origin, end).await;
+    runs.into_iter().map(Run::into_outcome).collect()
+}
+
+fn start_origin((listener, answers): (Bound, Answers)) -> Rc<Origin> {
+    let origin = Origin::new(answers);
+    spawn(Rc::clone(&origin).accept_all(TcpListener::adopt(listener)));
+    origin
+}
+
+/// Clients end after the answer that they wait for, then the servers.
+async fn finish(runs: &[Run], origin: &Origin, end: impl FnOnce()) {
+    for run in runs {
+        run.tally.stop();
+    }
+    wait_until(|| runs.iter().all(|run| run.tally.clients() == 0)).await;
     end();
     wait_until(|| origin.open() == 0).await;
-
-    let (faults, first_fault) = tally.faults();
-    Outcome { faults, first_fault, ..outcome.unwrap_or_else(|_| Outcome::empty()) }
 }
 
 async fn check_forwarding(aim: &Aim) -> Result<(), Fault> {
@@ -113,12 +182,11 @@ async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
             return keep_rate(aim, &place, connections, tally, &|| tally.finished()).await;
         }
         Work::Storm { at_once } => return weather_storm(aim, &place, at_once, tally).await,
-        Work::Http { .. } | Work::Body { .. } | Work::Https { .. } | Work::HttpsBody { .. } => {
-            let ask = Ask::new(aim.work.body_len(), false);
-            for wire in client::connect_all(&place, aim.work.clients()).await? {
-                spawn(client::keep_asking(wire, Rc::clone(&ask), Rc::clone(tally)));
-            }
-        }
+        Work::Http { .. }
+        | Work::Body { .. }
+        | Work::Https { .. }
+        | Work::HttpsBody { .. }
+        | Work::WebSocket { .. } => open_clients(aim, tally).await?,
         Work::Handshake { at_once } | Work::Resumption { at_once } => {
             let resumes = matches!(aim.work, Work::Resumption { .. });
             for _ in 0..at_once {
@@ -131,16 +199,6 @@ async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
                 spawn(client::keep_connecting(aim.target, Rc::clone(&ask), Rc::clone(tally)));
             }
         }
-        Work::WebSocket { sessions } => {
-            // All open before any works: an upgrade would wait its turn behind every session that echoes.
-            let mut open = Vec::with_capacity(sessions);
-            for number in 0..sessions {
-                open.push(Session::open(&place, number as u64).await?);
-            }
-            for session in open {
-                spawn(session::keep_echoing(session, Rc::clone(tally)));
-            }
-        }
     }
     sleep(aim.warmup).await;
     let finished = || tally.finished();
@@ -149,8 +207,29 @@ async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
     Ok(window.close())
 }
 
+/// Connects the clients that keep their connections and lets them work. All are connected before any works: an upgrade
+/// would wait its turn behind every session that echoes.
+async fn open_clients(aim: &Aim, tally: &Rc<Tally>) -> Result<(), Fault> {
+    let place = aim.place()?;
+    if let Work::WebSocket { sessions } = aim.work {
+        let mut open = Vec::with_capacity(sessions);
+        for number in 0..sessions {
+            open.push(Session::open(&place, number as u64).await?);
+        }
+        for session in open {
+            spawn(session::keep_echoing(session, Rc::clone(tally)));
+        }
+        return Ok(());
+    }
+    let ask = Ask::new(aim.work.body_len(), false);
+    for wire in client::connect_all(&place, aim.work.clients()).await? {
+        spawn(client::keep_asking(wire, Rc::clone(&ask), Rc::clone(tally)));
+    }
+    Ok(())
+}
+
 /// The start of a measuring window.
-struct Window<'a> {
+pub(crate) struct Window<'a> {
     /// What the CPU time is divided by.
     count: &'a dyn Fn() -> u64,
     pids: Vec<u32>,
@@ -162,14 +241,14 @@ struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    fn open(aim: &Aim, count: &'a dyn Fn() -> u64) -> Window<'a> {
+    pub(crate) fn open(aim: &Aim, count: &'a dyn Fn() -> u64) -> Window<'a> {
         let pids = aim.processes();
         let load = CpuReading::take(&[std::process::id()]);
         let (cpu, machine) = (CpuReading::take(&pids), MachineReading::take());
         Window { count, pids, cpu, load, machine, finished: count(), start: Instant::now() }
     }
 
-    fn close(self) -> Outcome {
+    pub(crate) fn close(self) -> Outcome {
         let requests = (self.count)() - self.finished;
         let spent = CpuReading::take(&self.pids).since(&self.cpu);
         let load_ns = CpuReading::take(&[std::process::id()]).since(&self.load).ns;
@@ -259,6 +338,8 @@ async fn wait_until(condition: impl Fn() -> bool) {
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
     use std::thread;
 
     use super::super::answer::wire;
@@ -307,6 +388,41 @@ mod tests {
         }
     }
 
+    /// A right server that notes its name for each request.
+    fn noting(name: usize, asked: &Arc<Mutex<Vec<usize>>>) -> SocketAddr {
+        let asked = Arc::clone(asked);
+        server(wire(128), move || asked.lock().expect("nobody panics").push(name))
+    }
+
+    #[test]
+    fn several_servers_take_turns_and_a_wrong_one_stands_alone() {
+        let generator = Generator::bind().expect("a port is free");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let targets = [noting(0, &asked), liar(wire(64)), noting(1, &asked)];
+        let window = Duration::from_millis(500);
+        let aims = targets.map(|target| Aim { window, ..aim("http2", target) });
+        let ended = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&ended);
+        let end = move || told.store(true, Ordering::Relaxed);
+        let outcomes = generator.run_in_slices(&aims, end).expect("the ring opens");
+        assert!(ended.load(Ordering::Relaxed));
+
+        let [right, wrong, also_right] = &outcomes[..] else { panic!("three were asked for") };
+        assert_eq!(wrong.requests, 0);
+        assert!(wrong.faults > 0);
+        let asked = asked.lock().expect("nobody panics");
+        for (name, outcome) in [right, also_right].into_iter().enumerate() {
+            assert_eq!(outcome.first_fault, None, "{name}");
+            assert!(outcome.seconds >= 0.5, "{name}: {} s", outcome.seconds);
+            // What it was asked in the warm-up is not in the outcome.
+            let all = asked.iter().filter(|asked| **asked == name).count() as u64;
+            assert!((1..all).contains(&outcome.requests), "{name}: {} of {all}", outcome.requests);
+        }
+        // Two of warm-up, five of work, and where one has both ends of two slices they are one.
+        let turns = 1 + asked.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert!((4..=12).contains(&turns), "{turns} turns");
+    }
+
     #[test]
     fn missing_forwarded_fields_are_a_fault() {
         let generator = Generator::bind().expect("a port is free");
@@ -318,14 +434,25 @@ mod tests {
 
     /// A server that answers each request with `answer`, whatever was asked.
     fn liar(answer: Vec<u8>) -> SocketAddr {
+        server(answer, || ())
+    }
+
+    /// The same, calling `asked` before each answer.
+    fn server(answer: Vec<u8>, asked: impl Fn() + Clone + Send + 'static) -> SocketAddr {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
-                let mut request = [0; 1024];
-                while stream.read(&mut request).is_ok_and(|read| read > 0)
-                    && stream.write_all(&answer).is_ok()
-                {}
+                let (answer, asked) = (answer.clone(), asked.clone());
+                thread::spawn(move || {
+                    let mut request = [0; 1024];
+                    while stream.read(&mut request).is_ok_and(|read| read > 0) {
+                        asked();
+                        if stream.write_all(&answer).is_err() {
+                            break;
+                        }
+                    }
+                });
             }
         });
         address
@@ -342,12 +469,12 @@ mod tests {
             .with_single_cert(vec![made.cert.der().clone()], key)
             .expect("they belong together");
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().expect("random numbers");
-        let config = std::sync::Arc::new(config);
+        let config = Arc::new(config);
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         thread::spawn(move || {
             while let Ok((socket, _)) = listener.accept() {
-                let (config, answer) = (std::sync::Arc::clone(&config), answer.clone());
+                let (config, answer) = (Arc::clone(&config), answer.clone());
                 thread::spawn(move || {
                     let machine = rustls::ServerConnection::new(config).expect("the configuration is right");
                     let mut stream = rustls::StreamOwned::new(machine, socket);

@@ -16,6 +16,7 @@ mod open;
 mod open_files;
 mod origin;
 mod session;
+mod slices;
 mod storm;
 mod tally;
 mod tls;

@@ -78,7 +78,7 @@ impl Session {
 /// Closed loop on one session: the next message leaves when the echo is there.
 pub(crate) async fn keep_echoing(mut session: Session, tally: Rc<Tally>) {
     let _guard = tally.client();
-    while !tally.is_stopping() {
+    while tally.goes_on().await {
         if let Err(fault) = session.echo().await {
             return tally.fault(&fault);
         }

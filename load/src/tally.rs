@@ -1,6 +1,8 @@
 //! What a run counts while it works. One per run, shared by its tasks on the one thread.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -17,6 +19,9 @@ pub(crate) struct Tally {
     first_fault: RefCell<Option<String>>,
     stopping: Cell<bool>,
     clients: Cell<usize>,
+    has_turn: Cell<bool>,
+    /// Clients that wait for the turn.
+    resting: RefCell<Vec<Waker>>,
     latency: RefCell<Histogram<u64>>,
     latency_counts: Cell<bool>,
 }
@@ -30,6 +35,8 @@ impl Tally {
             first_fault: RefCell::new(None),
             stopping: Cell::new(false),
             clients: Cell::new(0),
+            has_turn: Cell::new(true),
+            resting: RefCell::default(),
             latency: RefCell::new(latency.expect("the bounds are constant and right")),
             latency_counts: Cell::new(false),
         }
@@ -59,6 +66,36 @@ impl Tally {
     /// Asks every client task to end after the answer that it waits for.
     pub(crate) fn stop(&self) {
         self.stopping.set(true);
+        self.set_turn(true);
+    }
+
+    /// Whether the clients go on or rest, once each has the answer that it waits for. A run has its turn from the start.
+    pub(crate) fn set_turn(&self, has_turn: bool) {
+        self.has_turn.set(has_turn);
+        if has_turn {
+            self.resting.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Waits for the turn; false when the client is to end.
+    pub(crate) async fn goes_on(&self) -> bool {
+        poll_fn(|context| {
+            if self.has_turn.get() {
+                return Poll::Ready(());
+            }
+            let mut resting = self.resting.borrow_mut();
+            if !resting.iter().any(|known| known.will_wake(context.waker())) {
+                resting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+        !self.is_stopping()
+    }
+
+    /// All clients wait for the turn.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.resting.borrow().len() == self.clients()
     }
 
     /// True once [`Tally::stop`] was called.
