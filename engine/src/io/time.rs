@@ -62,10 +62,10 @@ pub async fn with_alarm<T>(alarm: &Alarm, work: impl Future<Output = T>) -> Opti
     .await
 }
 
-/// Waits for at least `time` (to the millisecond).
+/// Waits for `time`, to the millisecond; whatever is shorter than one waits for the next.
 pub async fn sleep(time: Duration) {
     let alarm = Alarm::new();
-    let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2);
+    let time = u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX / 2);
     alarm.set(Some(now_ms().saturating_add(time)));
     poll_fn(|_| alarm.poll()).await;
 }

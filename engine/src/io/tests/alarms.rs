@@ -9,6 +9,17 @@ use super::super::{Alarm, gauges, now_ms, sleep, spawn};
 use super::{on_core, until};
 
 #[test]
+fn the_shortest_sleep_lets_others_work() {
+    on_core(async {
+        let worked = Rc::new(Cell::new(false));
+        let told = Rc::clone(&worked);
+        spawn(async move { told.set(true) });
+        sleep(Duration::from_nanos(1)).await;
+        assert!(worked.get());
+    });
+}
+
+#[test]
 fn a_core_with_nothing_but_its_end_to_come_ends() {
     // No socket, no message, no further timer: nothing would wake a core that slept after its main task.
     on_core(async { sleep(Duration::from_millis(2)).await });
