@@ -272,7 +272,8 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
     let machine = Machine::read();
     let samples = take_turns(plan)?;
     let settings = format!(
-        "{} rounds of {:.1} s windows, order rotated, works on up to 512 kept connections in slices of 100 ms, a turn disturbed by other work repeated; proxy pinned to core {}, generator and origin in one thread on \
+        "{} rounds of {:.1} s windows, order rotated, short answers on up to 512 kept connections in slices of 100 ms, a turn \
+         disturbed by other work repeated; proxy pinned to core {}, generator and origin in one thread on \
          core {}; {priority}. CPU time is that of all the proxy's threads; idle memory is growth of Pss. The open loop \
          runs at {:.0} % of the slower peer's peak, corrected for coordinated omission, {} turns a round.",
         plan.rounds,

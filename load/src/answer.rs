@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::time::Duration;
 
 /// Bodies up to this length are compared byte by byte.
 const COMPARED_WHOLE_MAX: usize = 1024;
@@ -27,6 +28,8 @@ pub(crate) enum Fault {
     Resumption,
     /// The peer closed before the answer was complete.
     Closed,
+    /// An answer was still missing so long after its client's turn.
+    Late(Duration),
     /// The status line was not `HTTP/1.1 200`, or for an upgrade `101`.
     Status(String),
     /// `Content-Length` missing or not the length asked for.
@@ -52,6 +55,7 @@ impl fmt::Display for Fault {
                 write!(f, "the handshake was full and should have been resumed, or the other way round")
             }
             Fault::Closed => write!(f, "closed before the answer was complete"),
+            Fault::Late(patience) => write!(f, "no answer within {} s after the turn", patience.as_secs()),
             Fault::Status(line) => write!(f, "status line {line:?}"),
             Fault::Length => write!(f, "Content-Length missing or wrong"),
             Fault::HeadTooLong => write!(f, "head over {HEAD_BYTES_MAX} bytes"),

@@ -123,10 +123,7 @@ impl Run {
 async fn run_on_core(aim: Aim, origin: (Bound, Answers), end: impl FnOnce()) -> Outcome {
     let origin = start_origin(origin);
     let mut run = Run::new(aim);
-    let done = match check_forwarding(&run.aim).await {
-        Ok(()) => work_on(&run.aim, &run.tally).await,
-        Err(fault) => Err(fault),
-    };
+    let done = work_on(&run.aim, &run.tally).await;
     let done = done.map(|outcome| run.outcome = outcome);
     run.note(done);
     finish(std::slice::from_ref(&run), &origin, end).await;
@@ -138,11 +135,11 @@ async fn run_slices_on_core(aims: Vec<Aim>, origin: (Bound, Answers), end: impl 
     let mut runs: Vec<Run> = aims.into_iter().map(Run::new).collect();
     for run in &runs {
         run.tally.set_turn(false);
-        let begun = match check_forwarding(&run.aim).await {
-            Ok(()) => open_clients(&run.aim, &run.tally).await,
-            Err(fault) => Err(fault),
+        let begun = async {
+            check_forwarding(&run.aim).await?;
+            open_clients(&run.aim, &run.tally).await
         };
-        run.note(begun);
+        run.note(begun.await);
     }
     slices::take(&mut runs).await;
     finish(&runs, &origin, end).await;
@@ -173,6 +170,7 @@ async fn check_forwarding(aim: &Aim) -> Result<(), Fault> {
 }
 
 async fn work_on(aim: &Aim, tally: &Rc<Tally>) -> Result<Outcome, Fault> {
+    check_forwarding(aim).await?;
     let place = aim.place()?;
     match aim.work {
         Work::Idle { sessions } | Work::SecureIdle { sessions } => {
@@ -421,6 +419,16 @@ mod tests {
         // Two of warm-up, five of work, and where one has both ends of two slices they are one.
         let turns = 1 + asked.windows(2).filter(|pair| pair[0] != pair[1]).count();
         assert!((4..=12).contains(&turns), "{turns} turns");
+    }
+
+    #[test]
+    fn whoever_never_answers_has_no_further_turn() {
+        let generator = Generator::bind().expect("a port is free");
+        let silent = server(Vec::new(), || ());
+        let aims = [silent, generator.origin()].map(|target| aim("http1", target));
+        let outcomes = generator.run_in_slices(&aims, || ()).expect("the ring opens");
+        assert_eq!(outcomes[0].first_fault.as_deref(), Some("no answer within 5 s after the turn"));
+        assert_eq!((outcomes[1].faults, outcomes[1].requests > 0), (0, true));
     }
 
     #[test]

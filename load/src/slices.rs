@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use engine::io::sleep;
 
 use super::aim::Outcome;
+use super::answer::Fault;
 use super::generator::{Run, Window};
 use super::measure::others::MachineReading;
 
@@ -16,7 +17,7 @@ use super::measure::others::MachineReading;
 const SLICE: Duration = Duration::from_millis(100);
 /// How often a turn that has ended looks whether the last answer is there.
 const LOOK: Duration = Duration::from_millis(1);
-/// How long that may take.
+/// How long that may take; who takes longer has no further turn.
 const LAST_ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Gives each run its warm-up and then turns until each has worked for its window. All of one length: that of the first.
@@ -52,7 +53,11 @@ async fn work_for(run: &Run, time: Duration) -> Outcome {
     sleep(time).await;
     run.tally.set_turn(false);
     let deadline = Instant::now() + LAST_ANSWER_PATIENCE;
-    while !run.tally.is_at_rest() && Instant::now() < deadline {
+    while !run.tally.is_at_rest() {
+        if Instant::now() > deadline {
+            run.tally.fault(&Fault::Late(LAST_ANSWER_PATIENCE));
+            break;
+        }
         sleep(LOOK).await;
     }
     window.close()

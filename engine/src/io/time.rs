@@ -62,7 +62,7 @@ pub async fn with_alarm<T>(alarm: &Alarm, work: impl Future<Output = T>) -> Opti
     .await
 }
 
-/// Waits for `time`, to the millisecond; whatever is shorter than one waits for the next.
+/// Waits for `time`, rounded up to whole milliseconds of the core's clock.
 pub async fn sleep(time: Duration) {
     let alarm = Alarm::new();
     let time = u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX / 2);
