@@ -10,6 +10,7 @@ mod cores;
 mod machine;
 mod micro;
 mod peers;
+mod profile;
 mod relay;
 mod report;
 mod reuse;
@@ -199,9 +200,14 @@ fn compare_peers(turns: &Turns, only: &[Proxy], pinion: Option<PathBuf>, tls: bo
         None if only.contains(&Proxy::Pinion) => peers::pinion::build()?,
         None => PathBuf::new(),
     };
-    let plan = plan(turns, if tls { TLS_WORKS } else { PEERS_WORKS }, only.to_vec(), pinion);
+    let mut plan = plan(turns, if tls { TLS_WORKS } else { PEERS_WORKS }, only.to_vec(), pinion);
     let is_whole = turns.work.is_empty() && turns.rounds >= 3 && only.len() >= 4;
-    compare(Comparison::Peers { tls }, &plan, turns.realtime, is_whole || turns.save)
+    let saves = is_whole || turns.save;
+    if saves {
+        profile::install_if_missing();
+        plan.profiles = true;
+    }
+    compare(Comparison::Peers { tls }, &plan, turns.realtime, saves)
 }
 
 fn compare_drivers(turns: &Turns, pinion: Option<PathBuf>) -> io::Result<()> {
@@ -262,6 +268,7 @@ fn plan(turns: &Turns, default_works: &str, proxies: Vec<Proxy>, pinion: PathBuf
         // At real-time priority nothing is to be waited for.
         patience: Duration::from_secs_f64(if turns.realtime { 0.0 } else { turns.patience }),
         pinion,
+        profiles: false,
     }
 }
 
@@ -270,9 +277,9 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
     cores::pin_to_load_core()?;
     let priority = cores::raise_priority(realtime);
     let machine = Machine::read();
-    let samples = take_turns(plan)?;
+    let findings = take_turns(plan)?;
     let settings = format!(
-        "{} rounds of {:.1} s windows, order rotated, short answers on up to 512 kept connections in slices of 100 ms, a turn \
+        "{} rounds of {:.1} s windows, order rotated, answers of up to 64 KiB on up to 512 kept connections in slices of 100 ms, a turn \
          disturbed by other work repeated; proxy pinned to core {}, generator and origin in one thread on \
          core {}; {priority}. CPU time is that of all the proxy's threads; idle memory is growth of Pss. The open loop \
          runs at {:.0} % of the slower peer's peak, corrected for coordinated omission, {} turns a round.",
@@ -283,7 +290,7 @@ fn compare(comparison: Comparison, plan: &Plan, realtime: bool, saves: bool) -> 
         turns::LATENCY_LOAD * 100.0,
         turns::LATENCY_TURNS,
     );
-    let text = report::markdown(comparison, &machine, &settings, &plan.pinion, &samples);
+    let text = report::markdown(comparison, &machine, &settings, &plan.pinion, &findings);
     println!("{text}");
     if saves {
         let kind = match comparison {

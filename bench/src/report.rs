@@ -7,8 +7,9 @@ use std::path::Path;
 
 use crate::machine::Machine;
 use crate::peers::Proxy;
+use crate::profile;
 use crate::targets::{TO_BARE_MAX, Target, target};
-use crate::turns::Sample;
+use crate::turns::{Findings, Sample};
 use load::Outcome;
 use load::Work;
 
@@ -30,7 +31,7 @@ pub(crate) enum Figure {
 
 impl Figure {
     /// The figures that a kind of work gives.
-    fn of(work: Work) -> &'static [Figure] {
+    pub(crate) fn of(work: Work) -> &'static [Figure] {
         match work {
             Work::Idle { .. } | Work::SecureIdle { .. } => &[Figure::SessionKib],
             Work::Storm { .. } => &[Figure::P50, Figure::P99],
@@ -102,8 +103,9 @@ pub(crate) fn markdown(
     machine: &Machine,
     settings: &str,
     pinion: &Path,
-    samples: &[Sample],
+    findings: &Findings,
 ) -> String {
+    let Findings { samples, profiles } = findings;
     let proxies = proxies_in(samples);
     let mut text = String::new();
     let title = match comparison {
@@ -137,7 +139,7 @@ pub(crate) fn markdown(
     );
     rates_table(&mut text, &proxies, samples);
     faults_list(&mut text, samples);
-    text
+    text + &profile::markdown(profiles)
 }
 
 fn figures_table(text: &mut String, comparison: Comparison, proxies: &[Proxy], samples: &[Sample]) {
@@ -332,6 +334,11 @@ mod tests {
         }
     }
 
+    fn report(comparison: Comparison, samples: &[Sample]) -> String {
+        let findings = Findings { samples: samples.to_vec(), profiles: Vec::new() };
+        markdown(comparison, &machine(), "", Path::new(""), &findings)
+    }
+
     fn row(text: &str, start: &str) -> String {
         text.lines().find(|line| line.starts_with(start)).expect("the row is there").to_owned()
     }
@@ -354,7 +361,7 @@ mod tests {
             samples.push(sample(Proxy::Haproxy, WORK, haproxy));
             samples.push(sample(Proxy::Pinion, WORK, pinion));
         }
-        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", Path::new(""), &samples);
+        let text = report(Comparison::Peers { tls: false }, &samples);
         let row = row(&text, "| keep-alive GET, 128 B, 64 connections | CPU");
         assert!(
             row.contains("| 12.0 (11.0–30.0) | 12.0 (10.0–13.0) | 8.0 (7.0–9.0) | 7.5 (7.5–7.5) | 0.67 |"),
@@ -370,7 +377,7 @@ mod tests {
         bad.outcome.faults = 3;
         bad.outcome.first_fault = Some("body differs".to_owned());
         let samples = [sample(Proxy::Nginx, WORK, 12.0), bad];
-        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", Path::new(""), &samples);
+        let text = report(Comparison::Peers { tls: false }, &samples);
         let row = row(&text, "| keep-alive GET, 128 B, 64 connections | CPU");
         assert!(row.contains("9.4 (9.4–9.4) **!** | 0.78 | ≤ 0.80 met | ≤ 0.75 **missed** |"), "{row}");
         assert!(text.contains("- pinion, http64: 3 faults (body differs)"));
@@ -384,14 +391,14 @@ mod tests {
             work,
             outcome: Outcome { session_kib: Some(kib), ..Outcome::empty() },
         });
-        let text = markdown(Comparison::Peers { tls: false }, &machine(), "", Path::new(""), &samples);
+        let text = report(Comparison::Peers { tls: false }, &samples);
         assert!(row(&text, "| idle").ends_with("| 0.25 | ≤ 1.50 met | ≤ 1.00 **missed** | — |"));
     }
 
     #[test]
     fn epoll_is_divided_by_io_uring() {
         let samples = [sample(Proxy::PinionEpoll, WORK, 12.0), sample(Proxy::Pinion, WORK, 8.0)];
-        let text = markdown(Comparison::Drivers, &machine(), "", Path::new(""), &samples);
+        let text = report(Comparison::Drivers, &samples);
         assert!(text.contains("| work | figure | pinion | pinion-epoll | each ÷ first |"), "{text}");
         assert!(row(&text, "| keep-alive GET, 128 B, 64 connections | CPU").ends_with("| 1.00 / 1.50 |"));
     }
@@ -400,7 +407,7 @@ mod tests {
     fn relays_are_divided_by_the_first() {
         let relay = |runtime: &str| format!("relay-{runtime}").parse::<Proxy>().expect("a known runtime");
         let samples = [sample(relay("monoio"), WORK, 8.0), sample(relay("tokio"), WORK, 10.0)];
-        let text = markdown(Comparison::Runtimes, &machine(), "", Path::new(""), &samples);
+        let text = report(Comparison::Runtimes, &samples);
         assert!(row(&text, "| keep-alive GET, 128 B, 64 connections | CPU").contains("1.00 / 1.25"));
     }
 }

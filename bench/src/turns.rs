@@ -12,6 +12,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::peers::{Certificate, Proxy, Running, Setup, free_address};
+use crate::profile::{Profile, Recorder};
+use crate::report::Figure;
 use crate::targets::BARE_WORK;
 use load::Work;
 use load::measure::others::MachineReading;
@@ -38,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) patience: Duration,
     /// The release binary of Pinion; not used unless Pinion takes part.
     pub(crate) pinion: PathBuf,
+    /// Whether Pinion and the bare relay are sampled at work after the rounds.
+    pub(crate) profiles: bool,
 }
 
 /// One turn's result.
@@ -48,19 +52,28 @@ pub(crate) struct Sample {
     pub(crate) outcome: Outcome,
 }
 
-/// Runs the whole plan on the calling thread, telling each turn on standard error.
-pub(crate) fn take_turns(plan: &Plan) -> io::Result<Vec<Sample>> {
-    let generator = Generator::bind()?;
-    let folder = std::env::temp_dir().join(format!("pinion-bench-{}", std::process::id()));
-    let samples = turns_in(plan, &generator, &folder);
-    // Nothing is lost if a log stays behind.
-    let _ = fs::remove_dir_all(&folder);
-    samples
+/// All that was found.
+#[derive(Debug, Clone)]
+pub(crate) struct Findings {
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) profiles: Vec<Profile>,
 }
 
-fn turns_in(plan: &Plan, generator: &Generator, folder: &Path) -> io::Result<Vec<Sample>> {
+/// Runs the whole plan on the calling thread, telling each turn on standard error.
+pub(crate) fn take_turns(plan: &Plan) -> io::Result<Findings> {
+    let generator = Generator::bind()?;
+    let folder = std::env::temp_dir().join(format!("pinion-bench-{}", std::process::id()));
     let certificate = Certificate::make()?;
-    let bench = Bench { plan, generator, folder, certificate: &certificate };
+    let bench = Bench { plan, generator: &generator, folder: &folder, certificate: &certificate };
+    let findings =
+        rounds(&bench).and_then(|samples| bench.profiles().map(|profiles| Findings { samples, profiles }));
+    // Nothing is lost if a log stays behind.
+    let _ = fs::remove_dir_all(&folder);
+    findings
+}
+
+fn rounds(bench: &Bench<'_>) -> io::Result<Vec<Sample>> {
+    let plan = bench.plan;
     let rate = bench.latency_rate()?;
     let mut samples = Vec::new();
     for round in 0..plan.rounds {
@@ -186,6 +199,35 @@ impl Bench<'_> {
             rate,
         };
         Ok(Ok((aim, running)))
+    }
+
+    /// Samples Pinion, and the bare relay where it takes part, at each closed loop.
+    fn profiles(&self) -> io::Result<Vec<Profile>> {
+        let closed_loops = self.plan.works.iter().filter(|&&work| Figure::of(work) == [Figure::CpuUs]);
+        let turns =
+            closed_loops.flat_map(|&work| self.order(0, work).into_iter().map(move |proxy| (proxy, work)));
+        let is_ours = |proxy: Proxy| matches!(proxy, Proxy::Pinion | Proxy::Relay(_));
+        turns
+            .filter(|&(proxy, _)| self.plan.profiles && is_ours(proxy))
+            .map(|(proxy, work)| self.profile(proxy, work))
+            .collect()
+    }
+
+    /// One turn that is sampled, and counted nowhere else.
+    fn profile(&self, proxy: Proxy, work: Work) -> io::Result<Profile> {
+        eprintln!("profile {work:>9} {proxy}");
+        wait_for_quiet(Instant::now() + self.plan.patience);
+        let (aim, running) = match self.start(proxy, work, None)? {
+            Ok(started) => started,
+            Err(error) => return Ok(Profile { proxy, work, cpu_us: 0.0, stacks: Err(error.to_string()) }),
+        };
+        let process = aim.process.ok_or_else(|| "it has no process".to_owned());
+        // It must not outlast the load.
+        let length = aim.window * 3 / 4;
+        let recorder = process.and_then(|id| Recorder::start(id, aim.warmup, length, self.folder));
+        let outcome = self.generator.run(&aim, || running.end())?;
+        let stacks = recorder.and_then(Recorder::finish);
+        Ok(Profile { proxy, work, cpu_us: outcome.cpu_us_per_request().unwrap_or_default(), stacks })
     }
 
     /// The rate of the open loop, found by a closed loop on each peer; `None` if no latency is asked for.

@@ -15,6 +15,8 @@ const HANDSHAKES_AT_ONCE: usize = 16;
 const IDLE_SESSIONS: usize = 4000;
 /// 2,000 that rest each second cost nginx a quarter less per echo than without a rest (decision 0041).
 const RESTING_CLIENTS_MAX: usize = 512;
+/// The last of longer ones take too long to come before a rest.
+const RESTING_BODY_MAX: usize = 64 << 10;
 /// The small answer that most kinds of work ask for.
 const SMALL_BODY_BYTES: usize = 128;
 
@@ -105,8 +107,11 @@ impl Work {
     /// Whether the clients can rest between two requests without the work becoming another one: their connections are
     /// kept, an answer takes little time, and so many do not ask at once after a rest that each waits long for it.
     pub fn can_rest(self) -> bool {
-        let is_short = matches!(self, Work::Http { .. } | Work::Https { .. } | Work::WebSocket { .. });
-        is_short && self.clients() <= RESTING_CLIENTS_MAX
+        let is_kept = matches!(
+            self,
+            Work::Http { .. } | Work::Https { .. } | Work::WebSocket { .. } | Work::Body { .. }
+        );
+        is_kept && self.body_len() <= RESTING_BODY_MAX && self.clients() <= RESTING_CLIENTS_MAX
     }
 
     /// Body length of the answers asked for; 0 where there are none.
@@ -250,11 +255,11 @@ mod tests {
     #[test]
     fn crowds_long_answers_and_new_connections_cannot_rest() {
         let can_rest = |name: &str| name.parse::<Work>().expect("the name is right").can_rest();
-        for name in ["http64", "http512", "ws64", "https64"] {
+        for name in ["http64", "http512", "ws64", "https64", "body64k"] {
             assert!(can_rest(name), "{name}");
         }
         for name in
-            ["http2000", "ws2000", "body64k", "httpsbody1m", "connect", "handshake", "latency", "idle"]
+            ["http2000", "ws2000", "body1m", "httpsbody64k", "connect", "handshake", "latency", "idle"]
         {
             assert!(!can_rest(name), "{name}");
         }
