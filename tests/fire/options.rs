@@ -9,7 +9,7 @@ cargo x fire            the real proxy under attack on loopback; exit code 1 if 
   --minutes N           length of the soak (default 10; 0.5 is half a minute)
   --seconds N           length of each single attack (default 12)
   --seed S              another seed plays other attackers
-  --only NAME[,NAME]    only these stages, and the calm one before them; `soak` is both halves of the soak
+  --only NAME[,NAME]    only these stages, and the calm ones around them; `soak` is both halves of the soak
   --short               calm and a soak of 12 s, as a part of `cargo x test`
   --save                write bench/reports/<date>-fire.md
 ";

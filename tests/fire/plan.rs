@@ -107,7 +107,8 @@ pub(crate) struct Stage {
     pub(crate) lasts: Duration,
 }
 
-/// The stage that all others are compared with.
+/// The stage that others are compared with: it comes first, and again behind each in the roomy world, since what the host does
+/// to its processors changes by the minute.
 pub(crate) const CALM: &str = "calm";
 
 /// Every stage of a run.
@@ -122,7 +123,6 @@ pub(crate) fn stages(options: &Options) -> Vec<Stage> {
     };
     use {Attack::*, World::*};
     let mut all = vec![
-        Stage { lasts: each * 2, ..stage(CALM, Roomy, &[], false) },
         stage("slow-heads", Roomy, &[(SlowHeads, 200)], false),
         stage("slow-bodies", Roomy, &[(SlowBodies, 150)], false),
         stage("slow-readers", Roomy, &[(SlowReaders, 300)], false),
@@ -143,9 +143,19 @@ pub(crate) fn stages(options: &Options) -> Vec<Stage> {
     }
     // And for a while where there are not enough descriptors for half of them.
     all.push(Stage { lasts: options.soak / 10, ..stage("soak-starved", Starved, &MIXTURE_STARVED, true) });
-    all.retain(|stage| stage.name == CALM || options.wants(stage.name));
-    all
+    all.retain(|stage| options.wants(stage.name));
+    // In the order in which they are played.
+    all.sort_by_key(|stage| World::ALL.iter().position(|world| *world == stage.world));
+    let calm = |lasts| Stage { lasts, ..stage(CALM, Roomy, &[], false) };
+    let others = all.into_iter().flat_map(|stage| {
+        let behind = (stage.world == Roomy).then(|| calm(each.max(stage.lasts / CALM_PART)));
+        [Some(stage), behind].into_iter().flatten()
+    });
+    std::iter::once(calm(each)).chain(others).collect()
 }
+
+/// A long stage is followed by a calm one of this part of its length.
+const CALM_PART: u32 = 5;
 
 /// First half of the soak.
 pub(crate) const SOAK_FIRST: &str = "soak-1";
@@ -176,3 +186,22 @@ const MIXTURE: [(Attack, usize); 11] = [
     (Attack::Spoiled, 10),
     (Attack::Hoard, 60),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_roomy_stage_has_calm_on_both_sides() {
+        let options = Options::parse(std::iter::empty()).expect("nothing is needed");
+        let stages = stages(&options);
+        assert_eq!(stages[0].name, CALM);
+        let roomy = |at: usize| stages[at].world == World::Roomy && stages[at].name != CALM;
+        for at in (0..stages.len()).filter(|&at| roomy(at)) {
+            assert_eq!(stages[at - 1].name, CALM, "before {}", stages[at].name);
+            assert_eq!(stages[at + 1].name, CALM, "behind {}", stages[at].name);
+        }
+        let soak = stages.iter().position(|stage| stage.name == SOAK_SECOND).expect("it is played");
+        assert_eq!(stages[soak + 1].lasts, options.soak / 10);
+    }
+}

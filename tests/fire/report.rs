@@ -53,10 +53,8 @@ pub(crate) fn markdown(
     );
     // Writing to a String cannot fail, here and below.
     let _ = writeln!(text, "{PREFACE}");
-    let calm_p99 =
-        played(run).find(|one| one.stage.name == CALM).and_then(|one| one.tally.percentile(Lane::Kept, 99.0));
     accounts(&mut text, run);
-    latencies(&mut text, run, calm_p99);
+    latencies(&mut text, run);
     resources(&mut text, run);
     attackers(&mut text, run);
     troubles(&mut text, run);
@@ -112,21 +110,36 @@ fn accounts(text: &mut String, run: &Run) {
     }
 }
 
-fn latencies(text: &mut String, run: &Run, calm_p99: Option<u64>) {
-    text.push_str("\nLatency of short messages in µs; the goal is a p99 on kept connections of at most twice the calm one.\n\n");
+/// The p99 to hold a stage against: the mean of the calm ones before and behind it, or the one that there is; `None` for a
+/// calm one. `stages` are in order: whether it is calm, and its p99.
+fn calm_p99(stages: &[(bool, Option<u64>)], at: usize) -> Option<f64> {
+    let calm = |&(is_calm, p99): &(bool, Option<u64>)| p99.filter(|_| is_calm);
+    let (is_calm, _) = *stages.get(at)?;
+    let before = stages[..at].iter().rev().find_map(calm).filter(|_| !is_calm);
+    let behind = stages[at..].iter().find_map(calm).filter(|_| !is_calm);
+    match (before, behind) {
+        (Some(before), Some(behind)) => Some((before + behind) as f64 / 2.0),
+        (one, other) => one.or(other).map(|p99| p99 as f64),
+    }
+}
+
+fn latencies(text: &mut String, run: &Run) {
+    text.push_str(
+        "\nLatency of short messages in µs; the goal is a p99 on kept connections of at most twice that of the calm stages next to it \
+         (the mean of both).\n\n",
+    );
     text.push_str(
         "| stage | kept p50 | p99 | p99.9 | p99 ÷ calm | goal | direct p50 | p99 | p99.9 | fresh p50 | p99 | session p50 | p99 |\n",
     );
     text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
-    for one in played(run) {
+    let p99s: Vec<(bool, Option<u64>)> =
+        played(run).map(|one| (one.stage.name == CALM, one.tally.percentile(Lane::Kept, 99.0))).collect();
+    for (at, one) in played(run).enumerate() {
         let cell = |lane, percent| {
             one.tally.percentile(lane, percent).map_or_else(|| "—".to_owned(), |us| us.to_string())
         };
-        let ratio = one
-            .tally
-            .percentile(Lane::Kept, 99.0)
-            .zip(calm_p99)
-            .map(|(own, calm)| own as f64 / calm.max(1) as f64);
+        let own = one.tally.percentile(Lane::Kept, 99.0);
+        let ratio = own.zip(calm_p99(&p99s, at)).map(|(own, calm)| own as f64 / calm.max(1.0));
         let goal = ratio.map_or("—", |ratio| if ratio <= 2.0 { "met" } else { "**missed**" });
         let ratio = ratio.map_or_else(|| "—".to_owned(), |ratio| format!("{ratio:.2}"));
         let _ = writeln!(
@@ -213,5 +226,22 @@ fn troubles(text: &mut String, run: &Run) {
         for trouble in &one.tally.troubles {
             let _ = writeln!(text, "- {trouble}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_held_against_the_calm_next_to_it() {
+        let calm = |p99| (true, Some(p99));
+        let other = (false, Some(9_999));
+        let stages = [calm(100), other, calm(300), other, (true, None), other, other];
+        let expected = [None, Some(200.0), None, Some(300.0), None, Some(300.0), Some(300.0)];
+        for (at, expected) in expected.into_iter().enumerate() {
+            assert_eq!(calm_p99(&stages, at), expected, "stage {at}");
+        }
+        assert_eq!(calm_p99(&[other], 0), None);
     }
 }
